@@ -61,7 +61,7 @@ use crate::metrics::{Format, Metrics, Standing};
 use crate::name::Name;
 use crate::serve::local::SocketFile;
 use crate::steer::drain::NotDrained;
-use crate::world::World;
+use crate::world::{World, unsteered};
 
 /// A scraper and a few people; more is a mistake or an attack.
 const MAX_CONNECTIONS: usize = 64;
@@ -324,13 +324,18 @@ fn html(page: String) -> Response<Full<Bytes>> {
     typed("text/html; charset=utf-8", page)
 }
 
-/// Takes a member of pools out of service, or puts it back.
+/// Takes a member of pools out of service, and tells which answers go on naming it; or puts it back.
 fn drain(admin: &Admin, is_out: bool, query: &str) -> Response<Full<Bytes>> {
     let Some(address) = query_part(query, "address").and_then(|text| text.parse().ok()) else {
         return problem(StatusCode::BAD_REQUEST, "name a member: ?address=192.0.2.1");
     };
     match (admin.drain)(address, is_out) {
-        Ok(()) => text(StatusCode::OK, if is_out { "drained\n" } else { "back in service\n" }),
+        Ok(()) if is_out => {
+            let others = unsteered(&admin.seen.world.load(), address);
+            let lines = others.iter().map(|line| format!("{line}\n")).collect::<String>();
+            text(StatusCode::OK, format!("drained\n{lines}"))
+        }
+        Ok(()) => text(StatusCode::OK, "back in service\n"),
         Err(NotDrained::NoMember) => {
             problem(StatusCode::NOT_FOUND, &format!("no pool has the member {address}"))
         }

@@ -1,5 +1,9 @@
 //! Everything that answers depend on, as one immutable value that a reload replaces as a whole.
 
+mod unsteered;
+
+pub use self::unsteered::unsteered;
+
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::path::PathBuf;

@@ -6,6 +6,7 @@ use http_body_util::BodyExt as _;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::metrics::{LoadResult, Served, ServedZone};
+use crate::zone::tree::testing::view;
 
 fn admin(ready: bool) -> Arc<Admin> {
     Arc::new(Admin {
@@ -81,6 +82,22 @@ async fn what_changes_something_needs_the_token() {
         }
         let response = respond(&admin(true), &by(exposed), &request.body(()).unwrap());
         assert_eq!(response.status(), expected, "{method} {path} {token:?} exposed: {exposed}");
+    }
+}
+
+#[tokio::test]
+async fn a_drain_tells_which_answers_go_on_naming_the_member() {
+    let world = World { public: view(&[("ex.", "www A 192.0.2.1")]), ..World::default() };
+    let world = Arc::new(ArcSwap::from_pointee(world));
+    let admin =
+        Admin { seen: Seen::new(&world, &Arc::default(), false), ..Arc::into_inner(admin(true)).unwrap() };
+    for (is_out, address, expected) in [
+        (true, "192.0.2.1", "drained\n192.0.2.1 is also in www.ex. A, which is not steered\n"),
+        (true, "192.0.2.2", "drained\n"),
+        (false, "192.0.2.1", "back in service\n"),
+    ] {
+        let body = drain(&admin, is_out, &format!("address={address}")).into_body();
+        assert_eq!(body.collect().await.unwrap().to_bytes(), expected, "{address} out: {is_out}");
     }
 }
 

@@ -66,16 +66,19 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
 pub(super) fn drain(args: &DrainArgs) -> Result<(), Failure> {
     let admin = admin(&args.source)?;
     let path = if args.undo { "/undrain" } else { "/drain" };
-    ask(&admin, "POST", &format!("{path}?address={}", args.address))
+    let done = ask(&admin, "POST", &format!("{path}?address={}", args.address))
         .map_err(|error| Failure::NoStatus(admin.listen.clone(), error))?;
     if args.undo {
         say(&undone(&pools(&admin)?, args.address));
         return Ok(());
     }
+    let unsteered = unsteered(&String::from_utf8_lossy(&done));
+    say(&unsteered);
     let mut last: Option<(Drained, Instant)> = None;
     loop {
         let Status { pools, leaving, .. } = status(&admin)?;
-        let (drained, now) = (Drained::of(&pools, &leaving, args.address), clock::now());
+        let (mut drained, now) = (Drained::of(&pools, &leaving, args.address), clock::now());
+        drained.is_alone = unsteered.is_empty();
         say(&drained.text(args.address));
         let since = last.filter(|(before, _)| *before == drained).map_or(now, |(_, since)| since);
         match drained.end(now.saturating_duration_since(since)) {
@@ -98,6 +101,13 @@ struct Drained {
     awaited: Vec<Vote>,
     /// A command, here or on another name server, has put it back in service.
     undone: bool,
+    /// No other answers name it than those of pools.
+    is_alone: bool,
+}
+
+/// The lines of the answer to a drain that tell which answers go on naming the member.
+fn unsteered(done: &str) -> String {
+    done.split_inclusive('\n').skip(1).collect()
 }
 
 impl Drained {
@@ -108,7 +118,8 @@ impl Drained {
         let left = left.try_fold(behind.unwrap_or(0), |most, left| Some(left?.max(most)));
         let awaited = members().filter_map(|member| member.drain.as_ref()).next();
         let undone = members().any(|member| !member.drained);
-        Self { left, awaited: awaited.map(|drain| drain.awaited.clone()).unwrap_or_default(), undone }
+        let awaited = awaited.map(|drain| drain.awaited.clone()).unwrap_or_default();
+        Self { left, awaited, undone, is_alone: true }
     }
 
     /// Whether it is safe to stop the member, once waiting is of no more use. It was so for as long as `same`.
@@ -132,14 +143,17 @@ impl Drained {
         if self.undone {
             return format!("{address} was put back in service: users are sent there\n");
         }
-        let sent = match self.awaited.is_empty() {
-            true => format!("nobody is sent to {address} any more"),
-            false => format!("this name server sends nobody to {address} any more"),
+        let sent = match (self.awaited.is_empty(), self.is_alone) {
+            (true, true) => format!("nobody is sent to {address} any more"),
+            (true, false) => format!("no pool sends users to {address} any more"),
+            (false, true) => format!("this name server sends nobody to {address} any more"),
+            (false, false) => format!("no pool of this name server sends users to {address} any more"),
         };
+        let so_far = if self.is_alone { "" } else { "as far as pools give it, " };
         let text = match self.left {
-            Some(0) if self.awaited.is_empty() => format!("{sent}; it is safe to stop it"),
+            Some(0) if self.awaited.is_empty() => format!("{sent}; {so_far}it is safe to stop it"),
             Some(0) => sent,
-            Some(left) => format!("{sent}; safe to stop in {left} s"),
+            Some(left) => format!("{sent}; {so_far}safe to stop in {left} s"),
             None => format!(
                 "{address} is still given, since all others of a pool are drained, too; put one back in service: verge-dns drain --undo ADDRESS"
             ),
@@ -369,7 +383,7 @@ mod tests {
     fn waiting_for_a_drain_ends_when_it_is_safe_or_nobody_will_say_more() {
         let drained = |left, states: &[&str]| {
             let vote = |state: &&str| Vote { node: "ns2".to_owned(), state: (*state).to_owned() };
-            Drained { left, awaited: states.iter().map(vote).collect(), undone: false }
+            Drained { left, awaited: states.iter().map(vote).collect(), undone: false, is_alone: true }
         };
         for (left, states, same, expected) in [
             (Some(0), &[][..], 0, Some(true)),
@@ -403,6 +417,33 @@ mod tests {
         let pools = [PoolStatus { members: vec![of], ..PoolStatus::default() }];
         assert_eq!(Drained::of(&pools, &leaving, address).left, Some(58));
         assert_eq!(Drained::of(&[], &[], address).end(Duration::ZERO), Some(true));
+    }
+
+    #[test]
+    fn nobody_is_told_that_it_is_safe_to_stop_what_other_answers_name() {
+        let others = unsteered("drained\n192.0.2.1 is also in ex. A, which is not steered\n");
+        assert_eq!(others, "192.0.2.1 is also in ex. A, which is not steered\n");
+        assert_eq!(unsteered("drained\n"), "");
+        let of = |left, states: &[&str]| {
+            let vote = |state: &&str| Vote { node: "ns2".to_owned(), state: (*state).to_owned() };
+            Drained { left, awaited: states.iter().map(vote).collect(), undone: false, is_alone: false }
+        };
+        for (drained, expected) in [
+            (
+                of(Some(0), &[]),
+                "no pool sends users to 192.0.2.1 any more; as far as pools give it, it is safe to stop it\n",
+            ),
+            (
+                of(Some(9), &[]),
+                "no pool sends users to 192.0.2.1 any more; as far as pools give it, safe to stop in 9 s\n",
+            ),
+            (
+                of(Some(0), &["not told yet"]),
+                "no pool of this name server sends users to 192.0.2.1 any more; ns2: not told yet\n",
+            ),
+        ] {
+            assert_eq!(drained.text([192, 0, 2, 1].into()), expected);
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::net::IpAddr;
 
 use crate::rtype::Type;
 
@@ -37,6 +38,14 @@ impl<'a> RrSet<'a> {
             Cow::Borrowed(rest) => Some(Rdatas { rest }),
             Cow::Owned(_) => None,
         }
+    }
+
+    /// Whether a record is this address; the records are A or AAAA.
+    pub fn has_address(&self, address: IpAddr) -> bool {
+        self.rdatas().any(|rdata| match address {
+            IpAddr::V4(address) => rdata == address.octets(),
+            IpAddr::V6(address) => rdata == address.octets(),
+        })
     }
 
     /// The first RDATA; of a CNAME, DNAME or SOA the only one.

@@ -65,14 +65,6 @@ pub(super) fn set_of<'w>(world: &'w World, held: &Held) -> Option<RrSet<'w>> {
     tree.node(&owner)?.set(rtype)
 }
 
-/// Whether a set of A or AAAA records has this address.
-pub(super) fn has(set: &RrSet<'_>, address: IpAddr) -> bool {
-    set.rdatas().any(|rdata| match address {
-        IpAddr::V4(address) => rdata == address.octets(),
-        IpAddr::V6(address) => rdata == address.octets(),
-    })
-}
-
 type Key<'h> = (Which, &'h Name, Type);
 
 impl Held {
@@ -112,7 +104,7 @@ impl Inner {
             for (at, (_, member)) in held.members().enumerate() {
                 let gives = held.pool.gives(at);
                 // It was no pool before, and gave all of its records for as long as they said.
-                let plain = plain.as_ref().filter(|set| has(set, member.address)).map(|set| set.ttl);
+                let plain = plain.as_ref().filter(|set| set.has_address(member.address)).map(|set| set.ttl);
                 if let Some(plain) = plain.filter(|plain| !gives || *plain > ttl) {
                     ends.note(member.address, given_until(ticks, plain));
                 }

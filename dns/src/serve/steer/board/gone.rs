@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::net::IpAddr;
 
-use super::ends::{has, set_of};
+use super::ends::set_of;
 use super::{Board, Held, Inner};
 use crate::metrics::LeavingStatus;
 use crate::world::World;
@@ -30,11 +30,13 @@ impl Inner {
         let members = self.pools.iter().flat_map(|held| &held.pool.members);
         let there: HashSet<IpAddr> = members.map(|member| member.address).collect();
         for held in old {
-            let plain = set_of(world, held);
             let addresses = held.pool.members.iter().map(|member| member.address);
-            let is_plain = |address: &IpAddr| plain.as_ref().is_some_and(|set| has(set, *address));
-            let is_gone = |address: &IpAddr| !there.contains(address) && !is_plain(address);
-            self.left_behind.extend(addresses.filter(is_gone));
+            let gone: Vec<IpAddr> = addresses.filter(|address| !there.contains(address)).collect();
+            if !gone.is_empty() {
+                let plain = set_of(world, held);
+                let is_plain = |address: &IpAddr| plain.as_ref().is_some_and(|set| set.has_address(*address));
+                self.left_behind.extend(gone.into_iter().filter(|address| !is_plain(address)));
+            }
         }
         let ends = &self.ends;
         self.left_behind.retain(|address| ends.left(address, ticks) > 0 && !there.contains(address));
