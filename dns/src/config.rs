@@ -22,7 +22,7 @@ mod validate;
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -116,9 +116,14 @@ pub struct Config {
     pub public_zones: Vec<Name>,
     /// The names of `internal_names`, of `[internal]`, `[public]` and `[[transfer]] zones`, with their places.
     pub named: Vec<Named>,
+    /// The members of `[[steer.pool]]`, with their places.
+    pub named_members: Vec<NamedMember>,
     /// Settings that are allowed but look wrong.
     pub warnings: Vec<Warning>,
 }
+
+/// The setting of a pool's name, as messages show it.
+const POOL_NAME: &str = "[[steer.pool]] name";
 
 /// A name that hides, or publishes, what is at and below it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -127,6 +132,17 @@ pub struct Named {
     pub setting: &'static str,
     /// The name.
     pub name: Name,
+    /// Where it was written.
+    pub place: Place,
+}
+
+/// A member that a `[[steer.pool]]` names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamedMember {
+    /// The name of the pool.
+    pub pool: Name,
+    /// The address that answers give.
+    pub address: IpAddr,
     /// Where it was written.
     pub place: Place,
 }

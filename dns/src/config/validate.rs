@@ -98,6 +98,7 @@ pub(super) fn validate(mut written: File, base: &Path, at: At<'_>) -> Result<Con
         steer::named(written.steer.as_ref(), at),
     ]
     .concat();
+    let named_members = steer::named_members(written.steer.as_ref(), at);
     let keys = keys::keys(written.keys, base, at)?;
     let quorum = written.steer.as_mut().and_then(|steer| steer.get_mut().quorum.take());
     let internal = internal.into_inner();
@@ -141,6 +142,7 @@ pub(super) fn validate(mut written: File, base: &Path, at: At<'_>) -> Result<Con
         rate_limit: rates(written.rate_limit, at)?,
         public_zones: names(written.public.zones),
         named,
+        named_members,
         warnings,
     })
 }

@@ -240,3 +240,10 @@ fn round_trip_times_that_nothing_measures_are_pointed_at() {
         ),
     ]);
 }
+
+#[test]
+fn a_member_that_is_named_twice_is_pointed_at() {
+    let text = "zones = \"z\"\nlisten = [\"127.0.0.1:1\"]\n[[steer.pool]]\nname = \"www.example.com\"\n\
+                members = [{ address = \"192.0.2.1\" }, { address = \"192.0.2.1\", weight = 2 }]";
+    refused(text, (5, 39), "the member 192.0.2.1 is in `members` twice", "write one");
+}

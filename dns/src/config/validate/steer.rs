@@ -1,5 +1,6 @@
 //! Pools: their checks and rules, each as `[steer]` says unless `[[steer.pool]]` says otherwise.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use toml::Spanned;
 
 use super::{At, invalid, prefixes, within};
 use crate::config::file;
-use crate::config::{ConfigError, Database, Named};
+use crate::config::{ConfigError, Database, Named, NamedMember, POOL_NAME};
 use crate::steer::geo::{Point, Wanted, by_distance};
 use crate::steer::place::{Place, Places};
 use crate::steer::rules::{AllDown, Check, MemberRules, Pace, Shed};
@@ -163,11 +164,7 @@ fn rules(
         },
         panic: within(written.panic, percent, "0 to 100", at)?.unwrap_or(usual.panic),
         shed: shed(written.shed, usual.shed, at)?,
-        members: written
-            .members
-            .into_iter()
-            .map(|it| member(it, (roots.as_ref(), places), at))
-            .collect::<Result<_, _>>()?,
+        members: members(written.members, (roots.as_ref(), places), at)?,
     })
 }
 
@@ -255,6 +252,23 @@ fn shed(written: Option<Spanned<[u16; 2]>>, usual: Shed, at: At<'_>) -> Result<S
     Ok(marks.map_or(usual, |[from, to]| Shed { from: from * 10, to: to * 10 }))
 }
 
+/// The members of a pool: each is named once, or one of two weights would count and nobody knows which.
+fn members(
+    written: Vec<Spanned<file::Member>>,
+    known: (Option<&PathBuf>, &Places),
+    at: At<'_>,
+) -> Result<Vec<MemberRules>, ConfigError> {
+    let mut seen = HashSet::new();
+    for written in &written {
+        let address = written.get_ref().address;
+        if !seen.insert(address) {
+            let message = format!("the member {address} is in `members` twice");
+            return Err(invalid(at(written.span()), message, "write one"));
+        }
+    }
+    written.into_iter().map(|written| member(written, known, at)).collect()
+}
+
 fn member(
     written: Spanned<file::Member>,
     (roots, places): (Option<&PathBuf>, &Places),
@@ -279,9 +293,24 @@ pub(super) fn named(written: Option<&Spanned<file::Steer>>, at: At<'_>) -> Vec<N
     let pools = written.into_iter().flat_map(|steer| &steer.get_ref().pool);
     let names = pools.filter_map(|pool| pool.get_ref().name.as_ref());
     let named = |name: &Spanned<file::DomainName>| Named {
-        setting: "[[steer.pool]] name",
+        setting: POOL_NAME,
         name: name.get_ref().0.clone(),
         place: at(name.span()),
     };
     names.map(named).collect()
+}
+
+/// The members that pools name, with their places.
+pub(super) fn named_members(written: Option<&Spanned<file::Steer>>, at: At<'_>) -> Vec<NamedMember> {
+    let pools = written.into_iter().flat_map(|steer| &steer.get_ref().pool);
+    let of_pool = |pool: &Spanned<file::Steer>| {
+        let Some(name) = &pool.get_ref().name else { return Vec::new() };
+        let member = |member: &Spanned<file::Member>| NamedMember {
+            pool: name.get_ref().0.clone(),
+            address: member.get_ref().address,
+            place: at(member.span()),
+        };
+        pool.get_ref().members.iter().map(member).collect()
+    };
+    pools.flat_map(of_pool).collect()
 }
