@@ -220,11 +220,20 @@ impl fmt::Display for Severity {
     }
 }
 
+/// The code of a private member of a public pool (D20).
+pub const PRIVATE_MEMBER: &str = "private-member";
+
 impl Problem {
     /// Whether the version that has it must not be served. A fault that concerns outsiders alone takes nothing from
-    /// insiders (D13, D15): they are served, and outside the zone is as if it was not there.
+    /// insiders (D13, D15, D20): they are served.
     pub fn is_fatal(&self) -> bool {
-        self.severity == Severity::Error && !matches!(self.code, "D13" | "D15")
+        self.severity == Severity::Error && !matches!(self.code, "D13" | "D15" | PRIVATE_MEMBER)
+    }
+
+    /// Whether it takes the version that has it from outsiders, to whom the zone is as if it was not there (D13, D15). Of a
+    /// pool with a private member they get the other members (D20).
+    pub fn withholds(&self) -> bool {
+        self.severity == Severity::Error && self.code != PRIVATE_MEMBER
     }
 }
 

@@ -50,6 +50,9 @@ fn problems(zone: &ZoneReport) {
             State::Broken => {
                 tracing::error!(zone = %zone.apex, "no version of this zone was good yet, so it is not served");
             }
+            State::Current if !zone.is_withheld() => {
+                tracing::error!(zone = %zone.apex, "insiders get this version; outsiders get it without the private members of its pools");
+            }
             State::Current if zone.public.is_some() => {
                 tracing::error!(zone = %zone.apex, "insiders get this version; outsiders get the last one that they may see");
             }

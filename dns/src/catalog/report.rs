@@ -161,10 +161,15 @@ impl ZoneReport {
         Some(Version { zone: self.zone.as_deref()?, divided: self.divided.as_deref()? })
     }
 
+    /// Whether a fault keeps this version from outsiders (D13, D15).
+    pub(crate) fn is_withheld(&self) -> bool {
+        self.problems.iter().any(Problem::withholds)
+    }
+
     /// For the metrics: a zone that outsiders do not get by a fault is not simply current.
     pub(crate) fn state_word(&self) -> &'static str {
         match self.public {
-            _ if self.state != State::Current || !self.has_errors() => self.state.as_str(),
+            _ if self.state != State::Current || !self.is_withheld() => self.state.as_str(),
             Some(_) => "outside_previous",
             None => "inside_only",
         }

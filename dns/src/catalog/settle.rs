@@ -2,8 +2,8 @@
 //!
 //! A zone can be at fault because of another (an alias that has become public beside other data), so all zones are
 //! divided together, those at fault step back, and the rest is divided again. Each round takes at least one new version
-//! away, so there is an end. A fault that concerns outsiders alone (D13, D15) is no reason to step back: insiders get what
-//! the file says now, and `outside` decides what outsiders get.
+//! away, so there is an end. A fault that concerns outsiders alone (D13, D15, D20) is no reason to step back: insiders get what
+//! the file says now, and `outside` decides what outsiders get, who are given no private member of a pool (D20).
 //!
 //! With `[reload] unhide = "ask"` an edit that makes hidden records public, although their own text did not change, is
 //! such a fault: the zones that were edited wait, as far as the records depend on them.

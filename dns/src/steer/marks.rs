@@ -5,7 +5,7 @@ use crate::name::Name;
 use crate::rtype::Type;
 use crate::zone::hash::HashMap;
 use crate::zone::privacy::Divided;
-use crate::zone::{Mark, Problem, Record, Severity, Zone};
+use crate::zone::{Mark, PRIVATE_MEMBER, Problem, Record, Severity, Zone};
 
 /// The names in a zone whose address RRsets are pools: those with a marked record, and those that the config names.
 pub fn owners(zone: &Zone, settings: &Settings) -> Vec<Name> {
@@ -20,7 +20,7 @@ pub fn owners(zone: &Zone, settings: &Settings) -> Vec<Name> {
 /// Errors and warnings for the pools of a zone.
 ///
 /// D20: an author who makes a pool of public addresses and one that is hidden has either forgotten to publish it, or sends
-/// insiders where nobody else goes without saying so.
+/// insiders where nobody else goes without saying so. Outsiders are never given the hidden one: no tree of theirs has it.
 pub(crate) fn problems(zone: &Zone, divided: &Divided, settings: &Settings) -> Vec<Problem> {
     let owners = owners(zone, settings);
     if owners.is_empty() {
@@ -43,7 +43,7 @@ pub(crate) fn problems(zone: &Zone, divided: &Divided, settings: &Settings) -> V
             _ => {}
         }
     }
-    let mut problems: Vec<Problem> = sets.values().flat_map(Set::problems).collect();
+    let mut problems: Vec<Problem> = sets.values().flat_map(|set| set.problems(settings)).collect();
     problems.sort_by_key(|problem| problem.at);
     problems
 }
@@ -57,21 +57,31 @@ struct Set<'z> {
 }
 
 impl Set<'_> {
-    fn problems(&self) -> Vec<Problem> {
+    fn problems(&self, settings: &Settings) -> Vec<Problem> {
         let Some((first, _)) = self.records.first() else { return Vec::new() };
         let owner = &first.owner;
+        let (pool, mark, cure) = match settings.named(owner) {
+            Some(_) => (
+                format!("the pool {owner}, which `[[steer.pool]]` names,"),
+                "`; verge: public`",
+                ", or take the name out of `[[steer.pool]]`",
+            ),
+            None => (format!("the pool {owner}"), "`; verge: public steer`", ""),
+        };
         let mut problems = Vec::new();
         if self.records.iter().any(|(_, is_hidden)| !is_hidden) {
             let private =
                 self.records.iter().filter(|(it, is_hidden)| *is_hidden && it.mark != Some(Mark::Internal));
             problems.extend(private.map(|(record, _)| Problem {
                 severity: Severity::Error,
-                code: "private-member",
+                code: PRIVATE_MEMBER,
                 at: Some(record.at),
-                message: format!("the pool {owner} is public, but this member of it is private (D20)"),
-                help: Some(
-                    "end the line with `; verge: public steer` to publish it, or with `; verge: internal`".to_owned(),
+                message: format!(
+                    "{pool} is public, but this member of it is private (D20): outsiders are not given it"
                 ),
+                help: Some(format!(
+                    "end the line with {mark} to publish it, or with `; verge: internal` to keep it inside{cure}"
+                )),
             }));
         }
         if self.is_signed {

@@ -132,7 +132,7 @@ fn hints_follow_the_pool_that_the_record_leads_to() {
 fn a_private_member_of_a_public_pool_is_an_error_unless_its_author_says_what_is_meant() {
     let public = "www A 203.0.113.10 ; verge: steer\n";
     for (member, outside, error) in [
-        ("www A 10.0.0.5\n", 0, true),
+        ("www A 10.0.0.5\n", 1, true),
         ("www A 10.0.0.5 ; verge: public\n", 2, false),
         ("www A 10.0.0.5 ; verge: public steer\n", 2, false),
         ("www A 10.0.0.5 ; verge: internal\n", 1, false),
@@ -144,9 +144,53 @@ fn a_private_member_of_a_public_pool_is_an_error_unless_its_author_says_what_is_
         assert_eq!(codes.contains(&"private-member"), error, "{member}: {codes:?}");
         let given = folder.world.public.pools.iter().find(|pool| pool.rtype == Type::A);
         assert_eq!(given.map_or(0, |pool| pool.members.len()), outside, "{member}");
+        assert_eq!(report.zones[0].state_word(), "current", "{member}");
     }
     let (_, report) = Folder::steered("db A 10.0.0.5 ; verge: steer\ndb A 10.0.0.6\n", Settings::default());
     assert_eq!(faults(&report), "", "a pool that is private as a whole is the inside's");
+}
+
+/// D20: a fault that concerns outsiders takes nothing from insiders.
+#[test]
+fn a_private_member_is_never_given_outside_and_takes_nothing_from_the_inside() {
+    let good = "www A 203.0.113.10 ; verge: steer\nwww A 203.0.113.11\n";
+    let (mut folder, _) = Folder::steered(good, Settings::default());
+    let all_down = draining(&[[203, 0, 113, 10], [203, 0, 113, 11]]);
+    folder.catalog.terms.steer = Settings { defaults: Arc::new(all_down), ..Settings::default() };
+    folder.write("ex.example.zone", &format!("{good}www A 10.0.0.5\ndb A 10.0.0.6\nnew A 203.0.113.12\n"));
+    let report = folder.load();
+    assert!(codes(&report).contains(&"private-member"), "{}", messages(&report));
+    assert_eq!(folder.records(Which::Internal, "db.ex.example.", Type::A), ["A 10.0.0.6"]);
+    assert_eq!(folder.records(Which::Internal, "www.ex.example.", Type::A), ["A 10.0.0.5"]);
+    assert_eq!(folder.records(Which::Public, "new.ex.example.", Type::A), ["A 203.0.113.12"]);
+    let public = folder.records(Which::Public, "www.ex.example.", Type::A);
+    assert_eq!(public, ["A 203.0.113.10", "A 203.0.113.11"], "all of them are out of service");
+}
+
+/// D20.
+#[test]
+fn a_private_member_is_told_with_the_setting_that_makes_the_pool_and_both_cures() {
+    let body = "www A 203.0.113.10\nwww A 10.0.0.5\n";
+    let pool = settings(&[("www.ex.example", Pool::default())]);
+    for (body, steer, message, help) in [
+        (
+            body.to_owned(),
+            pool,
+            "the pool www.ex.example., which `[[steer.pool]]` names, is public, but this member of it is private (D20): outsiders are not given it",
+            "end the line with `; verge: public` to publish it, or with `; verge: internal` to keep it inside, or take the name out of `[[steer.pool]]`",
+        ),
+        (
+            body.replacen('\n', " ; verge: steer\n", 1),
+            Settings::default(),
+            "the pool www.ex.example. is public, but this member of it is private (D20): outsiders are not given it",
+            "end the line with `; verge: public steer` to publish it, or with `; verge: internal` to keep it inside",
+        ),
+    ] {
+        let (_, report) = Folder::steered(&body, steer);
+        let problems = &report.zones[0].problems;
+        let told = problems.iter().find(|problem| problem.code == "private-member").unwrap();
+        assert_eq!((&*told.message, told.help.as_deref()), (message, Some(help)));
+    }
 }
 
 #[test]
