@@ -8,6 +8,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue};
 use prometheus_client::metrics::MetricType;
 use serde::{Deserialize, Serialize};
 
+use super::counter;
 use crate::steer::Pool;
 use crate::steer::decide::Known;
 use crate::steer::health::State;
@@ -152,6 +153,8 @@ pub(crate) struct Steered {
     pub(crate) pools: Vec<PoolStatus>,
     pub(crate) nodes: Vec<NodeStatus>,
     pub(crate) leaving: Vec<LeavingStatus>,
+    /// Checks that began more than an interval late.
+    pub(crate) late: u64,
 }
 
 /// Where the pools are known; nowhere in a server that does not run.
@@ -176,7 +179,7 @@ impl PoolSource {
     }
 
     pub(super) fn encode(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let Steered { pools, nodes, .. } = self.get();
+        let Steered { pools, nodes, late, .. } = self.get();
         let help = "Members of pools that are up, or of which nothing is known: 1; that are down: 0";
         gauges(encoder, &pools, "pool_member_up", help, |it| Some(u64::from(it.state != "down")))?;
         let help = "Since when members of pools are in their state, in Unix seconds";
@@ -191,6 +194,9 @@ impl PoolSource {
         gauges(encoder, &pools, "pool_member_drained", help, |it| Some(u64::from(it.drained)))?;
         let help = "Changes of state of members of pools since the start";
         gauges(encoder, &pools, "pool_member_flips", help, |it| Some(it.flips))?;
+        let help =
+            "Checks of members that began more than an interval late, since too many others do not answer";
+        counter(encoder, "steer_checks_late", help, late)?;
         let help = "Name servers whose view of members counts: 1; that are not heard: 0";
         let mut metric = encoder.encode_descriptor("steer_node_heard", help, None, MetricType::Gauge)?;
         for node in &nodes {

@@ -131,7 +131,7 @@ impl Metrics {
         });
         let mut zones: Vec<ZoneStatus> = zones.collect();
         zones.sort_unstable_by(|a, b| a.zone.cmp(&b.zone));
-        let Steered { pools, nodes, leaving } = self.pools.get();
+        let Steered { pools, nodes, leaving, .. } = self.pools.get();
         let good = self.good_load_unix_seconds.load(Ordering::Relaxed);
         Status {
             generation: served.generation,

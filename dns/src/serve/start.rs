@@ -405,14 +405,16 @@ fn keep_pools(
     board: &Arc<Board>,
     (targeted, mesh): (mpsc::UnboundedReceiver<Vec<Target>>, Option<(Mesh, tokio::net::TcpListener)>),
 ) {
-    let pools = Arc::clone(board);
+    let slots = Arc::new(steer::Slots::of_process());
+    let (pools, checks) = (Arc::clone(board), Arc::clone(&slots));
     workers.metrics.pools.set(move || Steered {
         pools: pools.pools(),
         nodes: pools.nodes(),
         leaving: pools.leaving(),
+        late: checks.late(),
     });
     let drain = || workers.drain.clone();
-    workers.tasks.spawn(steer::run(targeted, Arc::clone(board), pen.clone(), drain()));
+    workers.tasks.spawn(steer::run(targeted, slots, Arc::clone(board), pen.clone(), drain()));
     if let Some((mesh, listener)) = mesh {
         workers.tasks.spawn(mesh.run(listener, Arc::clone(board), drain()));
     }

@@ -10,24 +10,24 @@ pub(super) mod board;
 mod check;
 mod kept;
 pub(super) mod nodes;
+mod slots;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use self::board::Board;
+use self::slots::Lane;
+pub(super) use self::slots::Slots;
 use super::pen::Pen;
 use crate::clock;
 use crate::steer::rules::Target;
 
-/// Checks at once; each holds a descriptor.
-const MOST_CHECKS: usize = 256;
 /// The server answers by then, whatever the first checks say.
 const FIRST_ROUND: Duration = Duration::from_secs(2);
 /// How often what is known is written to disk, if it has changed.
@@ -35,10 +35,11 @@ const KEEP_EVERY: Duration = Duration::from_secs(1);
 
 /// Checks every member once, so that the first answer knows which are up. A member that takes too long is unknown until later.
 pub(super) async fn first_round(board: &Arc<Board>) {
-    let slots = Arc::new(Semaphore::new(MOST_CHECKS));
+    let slots = Arc::new(Slots::of_process());
     let mut checks = JoinSet::new();
     for target in board.targets() {
-        checks.spawn(check_once(target, Arc::clone(board), Arc::clone(&slots)));
+        let (board, slots) = (Arc::clone(board), Arc::clone(&slots));
+        checks.spawn(async move { check_once(&target, &board, &slots, Lane::Swift).await });
     }
     let all = async { while checks.join_next().await.is_some() {} };
     if timeout(FIRST_ROUND, all).await.is_err() {
@@ -51,11 +52,11 @@ pub(super) async fn first_round(board: &Arc<Board>) {
 /// Checks the targets of the world in service until the server ends.
 pub(super) async fn run(
     mut targets: UnboundedReceiver<Vec<Target>>,
+    slots: Arc<Slots>,
     board: Arc<Board>,
     pen: Pen,
     drain: CancellationToken,
 ) {
-    let slots = Arc::new(Semaphore::new(MOST_CHECKS));
     let mut tasks: HashMap<Target, AbortHandle> = HashMap::new();
     let mut keep = tokio::time::interval(KEEP_EVERY);
     loop {
@@ -93,19 +94,20 @@ async fn keep_state(board: &Arc<Board>, pen: &Pen) {
     }
 }
 
-async fn watch(target: Target, board: Arc<Board>, slots: Arc<Semaphore>) {
+async fn watch(target: Target, board: Arc<Board>, slots: Arc<Slots>) {
     // Not all at once.
     sleep(target.pace.interval.mul_f64(rand::random())).await;
+    let mut lane = Lane::Swift;
     loop {
         let begun = Instant::from_std(clock::now());
-        check_once(target.clone(), Arc::clone(&board), Arc::clone(&slots)).await;
+        lane = check_once(&target, &board, &slots, lane).await;
         sleep_until(begun + target.pace.interval.mul_f64(0.9 + 0.2 * rand::random::<f64>())).await;
     }
 }
 
-async fn check_once(target: Target, board: Arc<Board>, slots: Arc<Semaphore>) {
-    let _slot = slots.acquire().await;
-    // A check has some kilobytes of state; a target that waits for its next one has none of it.
-    let seen = Box::pin(check::check(&target)).await;
-    board.saw(&target, seen);
+/// Checks a target; the lane of its next check.
+async fn check_once(target: &Target, board: &Board, slots: &Slots, lane: Lane) -> Lane {
+    let (seen, next) = slots.run(lane, target.pace.interval, || check::check(target)).await;
+    board.saw(target, seen);
+    next
 }

@@ -396,14 +396,22 @@ unsafe fn forget_interface(header: &mut libc::msghdr) {
     }
 }
 
+/// How many descriptors this process may open.
+pub(super) fn descriptor_limit() -> io::Result<u64> {
+    descriptor_limits().map(|limit| limit.rlim_cur)
+}
+
+fn descriptor_limits() -> io::Result<libc::rlimit> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the pointer is to a live struct of the right type.
+    let result = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
+    if result == 0 { Ok(limit) } else { Err(io::Error::last_os_error()) }
+}
+
 /// Lets this process open as many descriptors as it may: how many. The usual limit of 1024 is for programs that
 /// use select; each TCP connection is a descriptor.
 pub(crate) fn raise_descriptor_limit() -> io::Result<u64> {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: the pointer is to a live struct of the right type.
-    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } != 0 {
-        return Err(io::Error::last_os_error());
-    }
+    let mut limit = descriptor_limits()?;
     limit.rlim_cur = limit.rlim_max;
     // SAFETY: as above; the kernel only reads it.
     if unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) } != 0 {
