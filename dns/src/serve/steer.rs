@@ -30,6 +30,8 @@ use crate::steer::rules::Target;
 
 /// The server answers by then, whatever the first checks say.
 const FIRST_ROUND: Duration = Duration::from_secs(2);
+/// A target of which nothing is known is checked by then, however long its interval is.
+const FIRST_LOOK: Duration = Duration::from_secs(2);
 /// How often what is known is written to disk, if it has changed.
 const KEEP_EVERY: Duration = Duration::from_secs(1);
 
@@ -96,7 +98,8 @@ async fn keep_state(board: &Arc<Board>, pen: &Pen) {
 
 async fn watch(target: Target, board: Arc<Board>, slots: Arc<Slots>) {
     // Not all at once.
-    sleep(target.pace.interval.mul_f64(rand::random())).await;
+    let begins_within = begins_within(board.has_checked(&target), target.pace.interval);
+    sleep(begins_within.mul_f64(rand::random())).await;
     let mut lane = Lane::Swift;
     loop {
         let begun = Instant::from_std(clock::now());
@@ -105,9 +108,29 @@ async fn watch(target: Target, board: Arc<Board>, slots: Arc<Slots>) {
     }
 }
 
+/// The longest time until the first check: a member that a reload brings counts as up until then.
+fn begins_within(is_known: bool, interval: Duration) -> Duration {
+    if is_known { interval } else { interval.min(FIRST_LOOK) }
+}
+
 /// Checks a target; the lane of its next check.
 async fn check_once(target: &Target, board: &Board, slots: &Slots, lane: Lane) -> Lane {
     let (seen, next) = slots.run(lane, target.pace.interval, || check::check(target)).await;
     board.saw(target, seen);
     next
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_of_which_nothing_is_known_is_looked_at_within_two_seconds() {
+        for (is_known, interval, expected) in
+            [(false, 3600, 2), (false, 1, 1), (true, 3600, 3600), (true, 1, 1)]
+        {
+            let [interval, expected] = [interval, expected].map(Duration::from_secs);
+            assert_eq!(begins_within(is_known, interval), expected, "{interval:?}, known: {is_known}");
+        }
+    }
 }

@@ -151,6 +151,11 @@ impl Board {
         self.lock().users.keys().cloned().collect()
     }
 
+    /// Whether a check of this target has ended in this run.
+    pub(super) fn has_checked(&self, target: &Target) -> bool {
+        self.lock().health.get(target).is_some_and(|health| health.checked.is_some())
+    }
+
     /// Takes in what a check found.
     pub(super) fn saw(&self, target: &Target, seen: Seen) {
         let ticks = self.ticks();

@@ -80,6 +80,17 @@ async fn who_is_down_leaves_the_answers_and_comes_back_and_the_first_answer_know
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_a_reload_brings_is_looked_at_soon_however_long_the_interval_is() {
+    let (site, port) = (Site::new(), crate::ports::address().port());
+    let _one = edge((Ipv4Addr::LOCALHOST, port).into()).await;
+    let server = site.start(&config(port, "interval = \"1h\"\n")).await;
+    site.write("zones/example.com.zone", POOL);
+    server.reload();
+    until(server.listening().outside[0], &EDGES[..1]).await;
+    server.drain().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_restart_remembers_who_was_down_and_who_was_drained() {
     let (site, port) = (Site::new(), crate::ports::address().port());
     site.write("zones/example.com.zone", POOL);
