@@ -353,10 +353,17 @@ fn query_part(query: &str, wanted: &str) -> Option<String> {
     Some(percent_decode_str(&value.replace('+', " ")).decode_utf8_lossy().into_owned())
 }
 
+/// The parts of a question.
+const PARTS: &str = "name=www.example.com&type=A&from=192.0.2.1&subnet=198.51.100.0/24";
+
 fn question(query: &str) -> Result<Asked, String> {
-    let part = |name: &str| {
-        query_part(query, name).ok_or_else(|| "write name=www.example.com&type=A&from=192.0.2.1".to_owned())
-    };
+    let names = query.split('&').filter(|pair| !pair.is_empty()).map(|pair| pair.split('=').next());
+    if let Some(strange) = names.flatten().find(|name| !["name", "type", "from", "subnet"].contains(name)) {
+        return Err(format!("`{strange}` is no part of a question: write {PARTS}; subnet may be left out"));
+    }
+    let part =
+        |name: &str| query_part(query, name).ok_or_else(|| format!("write {PARTS}; subnet may be left out"));
+    let subnet = query_part(query, "subnet").map(|text| text.trim().to_owned());
     Ok(Asked {
         name: Name::parse_absolute(part("name")?.trim()).map_err(|error| format!("name: {error}"))?,
         rtype: part("type")?
@@ -364,7 +371,10 @@ fn question(query: &str) -> Result<Asked, String> {
             .parse()
             .map_err(|_| "type: write A, AAAA, MX …, or TYPE and a number".to_owned())?,
         from: part("from")?.trim().parse().map_err(|_| "from: write an address: 192.0.2.1".to_owned())?,
-        subnet: None,
+        subnet: subnet
+            .filter(|text| !text.is_empty())
+            .map(|text| text.parse().map_err(|_| "subnet: write a network: 198.51.100.0/24".to_owned()))
+            .transpose()?,
     })
 }
 

@@ -17,7 +17,9 @@ use crate::rtype::Type;
 use crate::steer::{Asker, Pool};
 use crate::view::{View, Which, choose};
 use crate::world::World;
+use crate::zone::set::Served;
 use crate::zone::text::write_record;
+use crate::zone::tree::Node;
 
 /// An answer with its reasons.
 #[derive(Debug, Serialize)]
@@ -126,13 +128,22 @@ fn asker(asked: &Asked, view: &View) -> Asker {
 /// Name and type of the pools that an answer was chosen from.
 fn pools(view: &View, given: &Answer<'_, '_>) -> Vec<(String, String)> {
     let placed = given.answer.iter().chain(&given.additional);
-    let owners = placed.map(|placed| &*placed.owner).chain(given.synthesized);
+    let owners = placed.flat_map(|placed| [Some(&*placed.owner), wildcard(view, &placed.owner)]);
+    let owners = owners.flatten().chain(given.synthesized);
     let pools = owners.flat_map(|owner| [Type::A, Type::AAAA].map(|rtype| view.pools.named(owner, rtype)));
     let mut pools: Vec<(String, String)> =
         pools.flatten().map(|pool| (pool.owner.to_string(), pool.rtype.to_string())).collect();
     pools.sort();
     pools.dedup();
     pools
+}
+
+/// The wildcard that a name's records come from, if they do: an alias may lead into it.
+fn wildcard<'v>(view: &'v View, owner: &[u8]) -> Option<&'v [u8]> {
+    match view.zones.find(owner, Type::A)? {
+        (_, Served::Zone(tree)) => tree.find(owner).synthesizes_from().map(Node::name),
+        (_, Served::Broken) => None,
+    }
 }
 
 /// The tables of the pools that an answer was chosen from.
@@ -235,4 +246,36 @@ fn near(
         near.extend(records.map(|(_, record)| record));
     }
     near
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::steer::{Pools, Settings};
+    use crate::zone::tree::testing::{name, view};
+
+    #[test]
+    fn the_pools_of_an_answer_are_those_of_its_names_and_of_wildcards_that_they_come_from() {
+        let zone = "www A 192.0.2.1\n*.x A 192.0.2.2\n*.x AAAA 2001:db8::2\nhere CNAME www\nthere CNAME b.x\nother A 192.0.2.3";
+        let mut public = view(&[("ex.", zone)]);
+        let Some(Served::Zone(tree)) = public.zones.get(&name("ex.")) else { panic!("the zone is there") };
+        let (tree, settings) = (Arc::clone(tree), Settings::default());
+        public.pools = Pools::of(&settings);
+        ["www.ex.", "*.x.ex."].iter().for_each(|owner| public.pools.add(&tree, &name(owner), &settings));
+        let world = World { public, ..World::default() };
+        for (asked, expected) in [
+            ("www.ex.", &[("www.ex.", "A")][..]),
+            ("here.ex.", &[("www.ex.", "A")]),
+            ("a.x.ex.", &[("*.x.ex.", "A"), ("*.x.ex.", "AAAA")]),
+            ("there.ex.", &[("*.x.ex.", "A"), ("*.x.ex.", "AAAA")]),
+            ("other.ex.", &[]),
+            ("none.ex.", &[]),
+        ] {
+            let from = [198, 51, 100, 1].into();
+            let question = Asked { name: name(asked), rtype: Type::A, from, subnet: None };
+            let pools = explain(&question, &world, false, &[]).pools;
+            let pools: Vec<(&str, &str)> = pools.iter().map(|(owner, rtype)| (&**owner, &**rtype)).collect();
+            assert_eq!(pools, expected, "{asked}");
+        }
+    }
 }

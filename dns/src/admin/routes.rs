@@ -9,7 +9,7 @@ use hyper::header::HeaderValue;
 use hyper::http::uri::Authority;
 
 /// An answer to a path or a method that is not there.
-pub(super) const THERE_IS: &str = "GET /, /status, /events, /hidden, /metrics, /healthz, /readyz, /explain?name=…&type=…&from=…, /tail; POST /reload, /drain?address=…, /undrain?address=…";
+pub(super) const THERE_IS: &str = "GET /, /status, /events, /hidden, /metrics, /healthz, /readyz, /explain?name=…&type=…&from=…&subnet=…, /tail; POST /reload, /drain?address=…, /undrain?address=…";
 
 /// An answer to a name that is not ours.
 pub(super) const FOREIGN_HOST: &str =

@@ -71,6 +71,7 @@ async fn what_changes_something_needs_the_token() {
         ("GET", "/explain?name=a.example&type=nonsense&from=192.0.2.1", Some("Bearer seer"), false, 400),
         ("GET", "/explain?name=a..example&type=A&from=192.0.2.1", Some("Bearer seer"), false, 400),
         ("GET", "/explain", Some("Bearer seer"), false, 400),
+        ("GET", "/explain?name=a.example&type=A&from=192.0.2.1&qtype=A", Some("Bearer seer"), false, 400),
         ("GET", "/tail", None, false, 401),
         ("GET", "/tail?view=nonsense", Some("Bearer seer"), false, 400),
         ("GET", "/events", None, true, 401),
@@ -82,6 +83,23 @@ async fn what_changes_something_needs_the_token() {
         }
         let response = respond(&admin(true), &by(exposed), &request.body(()).unwrap());
         assert_eq!(response.status(), expected, "{method} {path} {token:?} exposed: {exposed}");
+    }
+}
+
+#[test]
+fn a_question_has_the_parts_that_it_is_asked_with_and_no_others() {
+    let asked = |rest: &str| question(&format!("name=www.example.com&type=A&from=192.0.2.8{rest}"));
+    assert_eq!(asked("").unwrap().subnet, None);
+    assert_eq!(asked("&subnet=").unwrap().subnet, None, "a field that is left empty");
+    let network = "198.51.100.0/24".parse().unwrap();
+    assert_eq!(asked("&subnet=198.51.100.0%2F24").unwrap().subnet, Some(network));
+    for (rest, expected) in [
+        ("&subnet=www", "subnet: write a network"),
+        ("&subnets=198.51.100.0/24", "`subnets` is no part of a question: write name="),
+        ("&x", "`x` is no part of a question"),
+    ] {
+        let sentence = asked(rest).unwrap_err();
+        assert!(sentence.starts_with(expected), "{sentence}");
     }
 }
 

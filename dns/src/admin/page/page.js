@@ -28,8 +28,12 @@ pause.onclick = () => {
 };
 follow();
 
+const subnet = ({ subnet: { network, believed, scope }, from }) => believed
+  ? `subnet ${network}: it chooses; scope /${scope}`
+  : `subnet ${network}: ignored, since ${from} is not in subnet_from`;
+
 const lines = (told) => [
-  `${told.view}: ${told.view_because}`, `zone: ${told.zone ? `${told.zone.zone} (${told.zone.file})` : "none in this view"}`,
+  ...(told.subnet ? [subnet(told)] : []), `${told.view}: ${told.view_because}`, `zone: ${told.zone ? `${told.zone.zone} (${told.zone.file})` : "none in this view"}`,
   `${told.rcode}: ${told.kind}`, ...told.answer, ...told.authority, ...told.additional,
   ...told.steered.flatMap((pool) => pool.members.map((one) => `pool ${pool.pool}: ${one.address} is ${one.fate}`)),
   ...told.hidden_from_outside.map((one) => `hidden by ${one.rule}: ${one.record}`),
