@@ -6,7 +6,7 @@
 //!                                    client ─▶ choose ┴▶ the records of the answer
 //! ```
 //!
-//! A pool is an address RRset that `; verge: steer` or `[[steer.pool]]` names; its records are the members. For each
+//! A pool is an address RRset of a name that `; verge: steer` or `[[steer.pool]]` names; its records are the members. For each
 //! pool there is one [`Plan`](choose::Plan), which a change of health replaces: nothing else is built again. An answer
 //! chooses from the plan by the client's network, so that a resolver gets the same answer as long as nothing changes.
 //!

@@ -46,7 +46,7 @@ pub struct Record {
     pub at: Position,
     /// The author's mark of its visibility.
     pub mark: Option<Mark>,
-    /// Whether the author's mark makes a pool of its RRset: see [`crate::steer`].
+    /// Whether the author's mark makes pools of the address RRsets of its owner: see [`crate::steer`].
     pub steer: bool,
 }
 
@@ -55,7 +55,7 @@ pub struct Record {
 pub struct Marks {
     /// The views that may see the record.
     pub seen_by: Option<Mark>,
-    /// `; verge: steer`: the RRset is a pool.
+    /// `; verge: steer`: the address RRsets of the owner are pools.
     pub steer: bool,
 }
 

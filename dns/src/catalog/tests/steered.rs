@@ -88,6 +88,14 @@ fn marks_and_names_make_pools_whose_answers_leave_members_out() {
 }
 
 #[test]
+fn a_mark_on_one_record_makes_pools_of_all_address_rrsets_of_its_name() {
+    let (folder, _) = Folder::steered(&format!("{WWW}www AAAA 2001:db8::10\n"), Settings::default());
+    let pools = folder.world.public.pools.iter().map(|pool| (pool.owner.to_string(), pool.rtype));
+    let name = "www.ex.example.".to_owned();
+    assert_eq!(pools.collect::<Vec<_>>(), [(name.clone(), Type::A), (name, Type::AAAA)]);
+}
+
+#[test]
 fn hints_follow_the_pool_that_the_record_leads_to() {
     let body = format!(
         "{WWW}www AAAA 2001:db8::10\nwww HTTPS 1 . ipv4hint=203.0.113.10,203.0.113.12,203.0.113.99 ipv6hint=2001:db8::10\n\

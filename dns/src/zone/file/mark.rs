@@ -18,7 +18,7 @@ const MARKS: &[(&str, Mark)] = &[
     ("outside", Mark::Outside),
     ("both", Mark::Both),
 ];
-/// The word that makes a pool of an address RRset; it may stand beside a mark.
+/// The word that makes pools of the name's address RRsets; it may stand beside a mark.
 const STEER: &str = "steer";
 /// Words that people write instead of a mark, and the mark that they mean.
 const MEANT: &[(&str, &str)] = &[
