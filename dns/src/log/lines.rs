@@ -6,6 +6,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use rustix::io::Errno;
+
 /// Lines that wait take this much memory at most: some seconds of a busy log, or one load of very broken zones.
 const MAX_WAITING_BYTES: usize = 1 << 20;
 /// Another program may have set our stderr to not block. Then we wait this long before we try again.
@@ -55,7 +57,7 @@ impl Write for &Lines {
     fn write(&mut self, text: &[u8]) -> io::Result<usize> {
         let mut state = self.0.lock();
         if state.waiting.len() + text.len() > MAX_WAITING_BYTES {
-            self.0.lose(text);
+            self.0.lose(ends(text));
         } else {
             state.waiting.extend_from_slice(text);
             drop(state);
@@ -74,9 +76,8 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn lose(&self, text: &[u8]) {
-        let lines = text.iter().filter(|byte| **byte == b'\n').count();
-        self.lost.fetch_add(lines as u64, Ordering::Relaxed);
+    fn lose(&self, lines: u64) {
+        self.lost.fetch_add(lines, Ordering::Relaxed);
     }
 
     fn write_all_to(&self, mut out: impl Write) {
@@ -85,12 +86,16 @@ impl Shared {
         loop {
             self.take(&mut text);
             // A line that a full disk cut off ends here, so that the next line stands alone.
-            if is_torn && write(&mut out, b"\n").is_ok() {
+            if is_torn && write(&mut out, b"\n").rest_bytes == 0 {
                 is_torn = false;
             }
-            if let Err(rest) = write(&mut out, &text) {
-                is_torn |= text.len() > rest && text[text.len() - rest - 1] != b'\n';
-                self.lose(&text[text.len() - rest..]);
+            let Unwritten { lines, rest_bytes } = write(&mut out, &text);
+            let (taken, rest) = text.split_at(text.len() - rest_bytes);
+            is_torn |= !rest.is_empty() && taken.last().is_some_and(|last| *last != b'\n');
+            let lost = lines + ends(rest);
+            // The loss is told after a text of which nothing was lost. Told at once, it might be lost as well, again and again.
+            if lost > 0 {
+                self.lose(lost);
             } else if told < self.lost.load(Ordering::Relaxed) {
                 let lost = self.lost.load(Ordering::Relaxed);
                 tracing::warn!(lines = lost - told, "log lines could not be written and are lost");
@@ -115,19 +120,43 @@ impl Shared {
     }
 }
 
-/// Writes all of `text`; the error is how many bytes at its end could not be written.
-fn write(out: &mut impl Write, text: &[u8]) -> Result<(), usize> {
-    let mut rest = text;
+/// How many lines end in this text.
+fn ends(text: &[u8]) -> u64 {
+    text.iter().filter(|byte| **byte == b'\n').count() as u64
+}
+
+/// The parts of a text that could not be written.
+#[derive(Debug, PartialEq, Eq)]
+struct Unwritten {
+    /// Lines that were refused while others behind them were taken.
+    lines: u64,
+    /// All from the first error on that is not of one line alone.
+    rest_bytes: usize,
+}
+
+/// Writes all of `text` that is taken.
+fn write(out: &mut impl Write, text: &[u8]) -> Unwritten {
+    let (mut rest, mut lines) = (text, 0);
     while !rest.is_empty() {
         match out.write(rest) {
-            Ok(0) => return Err(rest.len()),
+            Ok(0) => break,
             Ok(taken) => rest = &rest[taken..],
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) if error.kind() == ErrorKind::WouldBlock => thread::park_timeout(RETRY_PAUSE),
-            Err(_) => return Err(rest.len()),
+            Err(error) if is_of_one_line(&error) => {
+                let end = rest.iter().position(|byte| *byte == b'\n').map_or(rest.len(), |end| end + 1);
+                rest = &rest[end..];
+                lines += 1;
+            }
+            Err(_) => break,
         }
     }
-    Ok(())
+    Unwritten { lines, rest_bytes: rest.len() }
+}
+
+/// Whether an error of the journal is about the length of one entry: the next one may be taken.
+pub(super) fn is_of_one_line(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::MSGSIZE | Errno::NOBUFS))
 }
 
 #[cfg(test)]
@@ -207,6 +236,37 @@ mod tests {
         rig.log("fourth\n");
         rig.lines.flush(LONG);
         assert_eq!((rig.content().as_str(), rig.lines.lost()), ("first\nse\nfourth\n", 2));
+    }
+
+    /// As the journal: a line at a time, and some are too long.
+    struct Datagrams(Vec<String>);
+
+    impl Write for Datagrams {
+        fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+            let line = text.split_inclusive(|byte| *byte == b'\n').next().unwrap();
+            let errno = match line {
+                b"long\n" => Errno::MSGSIZE,
+                b"longer\n" => Errno::NOBUFS,
+                b"end\n" => Errno::CONNREFUSED,
+                line => {
+                    self.0.push(String::from_utf8(line.to_vec()).unwrap());
+                    return Ok(line.len());
+                }
+            };
+            Err(errno.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_for_the_journal_takes_none_behind_it_along() {
+        let mut out = Datagrams(Vec::new());
+        let unwritten = write(&mut out, b"one\nlong\ntwo\nlonger\nthree\nend\nfour\n");
+        assert_eq!(unwritten, Unwritten { lines: 2, rest_bytes: b"end\nfour\n".len() });
+        assert_eq!(out.0, ["one\n", "two\n", "three\n"]);
     }
 
     #[test]
