@@ -28,6 +28,7 @@ mod pen;
 mod quic;
 pub(crate) mod reload;
 mod responder;
+mod rounds;
 pub(crate) mod secondary;
 mod secrets;
 mod signal;
@@ -61,6 +62,7 @@ pub use self::listeners::{Encrypted, Listening};
 pub(crate) use self::local::trial_of_path;
 use self::reload::Loader;
 pub use self::reload::Loads;
+pub(crate) use self::rounds::Watched;
 use self::secrets::Held;
 pub use self::secrets::SecretError;
 pub(crate) use self::secrets::keys;
@@ -171,6 +173,11 @@ impl Running {
     /// Tells of every load that found something new, good or bad.
     pub fn loads(&self) -> watch::Receiver<Loads> {
         self.loads.clone()
+    }
+
+    /// The threads that answer by UDP, to see whether one hangs.
+    pub(crate) fn watched(&self) -> Watched {
+        self.heir.watched()
     }
 
     /// Whether the next process has a place to take over at.

@@ -8,9 +8,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::{Failure, next, say, zones};
+use crate::clock;
 use crate::config::{self, Config, Level};
 use crate::log::{self, Log};
-use crate::serve::{self, Listening, Running, StartError};
+use crate::serve::{self, Listening, Running, StartError, Watched};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -38,7 +39,7 @@ async fn answer(config: Config, passed: serve::Passed, mut signals: Signals) -> 
     let stop = CancellationToken::new();
     let running = start(config, passed, &mut signals, &stop).await.map_err(Failure::Start)?;
     tell_systemd(&[NotifyState::Ready, NotifyState::MainPid(std::process::id())]);
-    tell_systemd_of_life();
+    tell_systemd_of_life(running.watched());
     let listening = announcement(running.listening());
     // The program's output may have no reader; no answer waits for one.
     let announce = move || {
@@ -99,16 +100,11 @@ fn restart(running: &Running) {
 }
 
 /// Tells systemd that the threads which answer do so, as often as it wants to hear that, until this process has ended.
-fn tell_systemd_of_life() {
+fn tell_systemd_of_life(watched: Watched) {
     let Some(pause) = serve::pulse() else { return };
-    // One of those threads has it to do: where all of them hang, nothing is told. The first word comes at once, for the process
-    // before may have told its last one half a period ago.
-    tokio::spawn(async move {
-        loop {
-            serve::alive();
-            tokio::time::sleep(pause).await;
-        }
-    });
+    // One of those that have connections has it to do: where all of them hang, nothing is told, nor where one of UDP does. The first
+    // word comes at once, for the process before may have told its last one half a period ago.
+    tokio::spawn(watched.tell(pause, clock::now, serve::alive));
 }
 
 /// A program that systemd did not start tells nobody.

@@ -20,6 +20,7 @@ use super::departures::Departures;
 use super::handover::{Handed, Loaded, Moved, Offer, Passing, Secrets};
 use super::pen::{Pen, Writing};
 use super::quic::SharedSocket;
+use super::rounds::Watched;
 use super::signal::{Over, Pause, Signal};
 use super::steer::board::Board;
 use super::sys;
@@ -75,6 +76,7 @@ struct Parts {
     has_handed: AtomicBool,
     world: Arc<ArcSwap<World>>,
     loops: Mutex<Vec<JoinHandle<()>>>,
+    watched: Watched,
     stop: Arc<Stop>,
     departures: Departures,
     drain: CancellationToken,
@@ -103,7 +105,7 @@ struct Paused {
 impl Heir {
     /// Inside a runtime. The number of the process that has taken over is told by what this returns beside it.
     pub(super) fn new(workers: Workers, kept: Kept) -> (Self, watch::Receiver<Option<u32>>) {
-        let Workers { world, loops, stop, departures, drain, tasks, lasting, acceptors, .. } = workers;
+        let Workers { world, loops, watched, stop, departures, drain, tasks, lasting, acceptors, .. } = workers;
         let Kept { copies, quic, secrets, loader, pen, board, unsettled, shown, reloads } = kept;
         let (superseded, supersedes) = watch::channel(None);
         let parts = Parts {
@@ -120,6 +122,7 @@ impl Heir {
             has_handed: AtomicBool::default(),
             world,
             loops: Mutex::new(loops),
+            watched,
             stop,
             departures,
             drain,
@@ -130,6 +133,11 @@ impl Heir {
             runtime: Handle::current(),
         };
         (Self { parts: Arc::new(parts), paused: Arc::default() }, supersedes)
+    }
+
+    /// The threads that answer by UDP.
+    pub(super) fn watched(&self) -> Watched {
+        self.parts.watched.clone()
     }
 
     /// Ends connections, and waits until they have ended, but no longer than this.

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::responder::{Reply, Responder};
+use super::rounds::Rounds;
 use super::sys::{self, Batch, Sent, Wait};
 use crate::client::{Client, Listener, Proved, Transport};
 use crate::clock;
@@ -52,6 +53,7 @@ pub(super) fn run(
     stop: &Stop,
     responder: &Responder,
     limits: &mut Limits,
+    rounds: &mut Rounds,
 ) {
     let answer_bytes = usize::from(responder.world().protocol.udp_limit_bytes);
     let mut batch = Batch::new(answer_bytes, sys::joining(socket));
@@ -59,6 +61,7 @@ pub(super) fn run(
         if let Some(left) = stop.batches_left() {
             break left;
         }
+        rounds.begin();
         match batch.receive(socket, Wait::ForOne) {
             Ok(count) => answer(&mut batch, count, socket, listener, (responder, &mut *limits)),
             Err(error) if is_quiet(&error) => {}
@@ -111,4 +114,42 @@ fn client(from: SocketAddr, listener: Listener) -> Client {
 /// Nothing is wrong: no packet came within the timeout, or a signal did.
 fn is_quiet(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use std::sync::Arc;
+
+    use arc_swap::ArcSwap;
+
+    use crate::metrics::Metrics;
+    use crate::serve::responder::Ways;
+    use crate::serve::rounds::Watched;
+    use crate::serve::testing::{PATIENCE, big};
+
+    #[test]
+    fn a_loop_makes_rounds_without_packets_too() {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
+        let (mut rounds, mut watched) = (Rounds::default(), Watched::default());
+        watched.add(socket.local_addr().unwrap(), &rounds);
+        let stop = Arc::new(Stop::default());
+        let told = Arc::clone(&stop);
+        let counters = Metrics::default().counters(Transport::Udp);
+        let world = Arc::new(ArcSwap::from_pointee(big()));
+        let responder = Responder::new(world, counters, Ways::leading_nowhere());
+        let answering = std::thread::spawn(move || {
+            run(&socket, Listener::Outside, &told, &responder, &mut Limits::default(), &mut rounds);
+        });
+        let late = clock::now() + PATIENCE;
+        while watched.counts()[0] < 3 {
+            assert!(clock::now() < late, "{:?}", watched.counts());
+            std::thread::yield_now();
+        }
+        stop.end();
+        answering.join().unwrap();
+        assert!(watched.counts().is_empty(), "it has ended");
+    }
 }

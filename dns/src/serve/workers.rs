@@ -22,6 +22,7 @@ use super::handover::{Moved, Secrets};
 use super::https::Path;
 use super::quic::SharedSocket;
 use super::responder::{Responder, Ways};
+use super::rounds::{Rounds, Watched};
 use super::takeover::Deputy;
 use super::tls::{self, Acceptor, Asks, Certificates};
 use super::transfer::slots::Slots;
@@ -50,6 +51,8 @@ pub(super) struct Workers {
     plain: Vec<(Arc<Shared>, Vec<SocketAddr>)>,
     /// Each closes its socket when it ends: packets that come later would wait there for nobody.
     pub(super) loops: Vec<JoinHandle<()>>,
+    /// The same.
+    pub(super) watched: Watched,
     pub(super) stop: Arc<Stop>,
     pub(super) drain: CancellationToken,
     pub(super) departures: Departures,
@@ -78,6 +81,7 @@ impl Workers {
             slots: Slots::default(),
             ways,
             loops: Vec::new(),
+            watched: Watched::default(),
             stop: Arc::default(),
             drain: CancellationToken::new(),
             departures: Departures::default(),
@@ -203,12 +207,12 @@ impl Workers {
     fn spawn_loop(&mut self, address: SocketAddr, socket: UdpSocket, side: Listener) -> io::Result<()> {
         let (responder, mut limits) =
             (self.responder(Transport::Udp), Limits::new(self.rates, rand::random()));
-        let stop = Arc::clone(&self.stop);
+        let (stop, mut rounds) = (Arc::clone(&self.stop), Rounds::default());
+        self.watched.add(address, &rounds);
         let thread = std::thread::Builder::new().name(format!("udp {address}")).spawn(move || {
             // A packet that panics is a bug, but must not silence this core's clients for good.
-            let mut run =
-                || catch_unwind(AssertUnwindSafe(|| udp::run(&socket, side, &stop, &responder, &mut limits)));
-            while run().is_err() {
+            let mut run = || udp::run(&socket, side, &stop, &responder, &mut limits, &mut rounds);
+            while catch_unwind(AssertUnwindSafe(&mut run)).is_err() {
                 tracing::error!(%address, "a UDP loop panicked and starts again; please report this");
             }
         })?;
