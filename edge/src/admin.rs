@@ -74,8 +74,8 @@ pub use maintenance::{Maintained, MaintenanceRequest, SiteMaintenance, Switch};
 pub use objects::{ObjectTold, ObjectsRequest, ObjectsTold};
 pub use origins::{CanaryTold, OriginsRequest, OriginsTold, SiteOrigins};
 pub use purge::{PurgeRequest, Purged};
-pub(crate) use reload::Reload;
 pub use reload::ReloadDone;
+pub(crate) use reload::{Reload, Reloading};
 use token::Right;
 pub use token::Token;
 
@@ -404,6 +404,7 @@ impl Admin {
             "/purge" => json(purge::purge(cache, &body).await),
             _ => json(
                 (self.reload.now)()
+                    .await
                     .map_err(|sentence| Refused { status: StatusCode::UNPROCESSABLE_ENTITY, sentence }),
             ),
         }

@@ -1,7 +1,7 @@
 //! The listeners of an edge: opened at its start, and changed by a reload, which keeps those that stay.
 //!
 //! ```text
-//! config ─▶ Open::prepare (binds and reads; all that can fail) ─▶ Open::commit (puts it in service; nothing can fail)
+//! config ─▶ Read::of (files) ─▶ Open::prepare (binds; all that can fail) ─▶ Open::commit (puts it in service; nothing can fail)
 //! ```
 //!
 //! Invariant: a connection outlives its listener. One that a reload closes has its last connections taken first, and those
@@ -12,6 +12,7 @@ mod local;
 mod moving;
 mod operator;
 mod own_tls;
+mod reading;
 mod sockets;
 mod start_error;
 mod streams;
@@ -30,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 use self::encrypted::Encrypted;
 pub use self::local::trial_of_path;
 use self::operator::{Edge, Operator};
+pub(crate) use self::reading::Read;
 pub(crate) use self::sockets::Pool;
 pub use self::sockets::trial;
 use self::sockets::{Bound, Families, Unwanted, is_of_both, tcp, udp};
@@ -141,11 +143,17 @@ impl Open {
         self.streams.iter().map(|listener| listener.address).collect()
     }
 
-    /// Binds what is neither open yet nor handed over, and reads the files that TLS and the operator's listener need.
+    /// Whether there are listeners over TLS.
+    pub(crate) fn is_encrypted(&self) -> bool {
+        self.encrypted.is_some()
+    }
+
+    /// Binds what is neither open yet nor handed over, for a config whose files were read.
     ///
     /// # Errors
-    /// When an address cannot be bound or a file cannot be used. Then nothing is different from before.
-    pub(crate) fn prepare(&self, config: &Config, handed: Pool) -> Result<Next, StartError> {
+    /// When an address cannot be bound. Then nothing is different from before.
+    pub(crate) fn prepare(&self, config: &Config, handed: Pool, read: Read) -> Result<Next, StartError> {
+        let Read { encrypted, operator } = read;
         let asked: Vec<(Transport, SocketAddr)> = moving::asked(config)
             .into_iter()
             .map(|(setting, address)| (setting.transport(), address))
@@ -156,8 +164,6 @@ impl Open {
         let plain = self.uncovered(Setting::Plain, &config.listen, &handed);
         let plain = places(&self.plain, &plain, |address| listen(Setting::Plain, address))?;
         let before = self.encrypted.as_ref();
-        let encrypted = config.tls.as_ref().map(|tls| encrypted::Next::prepare(before, tls, &self.clock));
-        let encrypted = encrypted.transpose()?;
         let (tls, quic) = config.tls.as_ref().map_or((&[][..], &[][..]), |tls| (&tls.listen, &tls.quic));
         let tls = self.uncovered(Setting::Tls, tls, &handed);
         let tls = places(&self.tls, &tls, |address| listen(Setting::Tls, address))?;
@@ -170,10 +176,9 @@ impl Open {
             }
         })?;
         let streams = self.prepare_streams(config, &handed)?;
-        let operator = self.operator.as_ref();
-        let by = (&config.limits, &self.clock);
-        let prepare = |admin| operator::Next::prepare(operator, &handed, admin, by);
-        let operator = config.admin.as_ref().map(prepare).transpose()?;
+        let before = self.operator.as_ref();
+        let prepare = |(admin, read)| operator::Next::prepare(before, &handed, admin, read);
+        let operator = config.admin.as_ref().zip(operator).map(prepare).transpose()?;
         let unwanted = handed.rest();
         for Unwanted { listener, .. } in &unwanted {
             tracing::warn!(target: "verge_edge::handover", "no setting names the socket that was handed over: {listener}");

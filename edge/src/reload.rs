@@ -21,7 +21,7 @@ use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::config::{self, Change, Config, ConfigError, Written};
 use crate::handover::{Handed, Row};
-use crate::listening::{Listening, Open, Pool, StartError};
+use crate::listening::{Listening, Open, Pool, Read, StartError};
 use crate::log;
 use crate::origin::names;
 use crate::serve::Listeners;
@@ -33,8 +33,15 @@ pub(crate) struct Reloader {
     clients: Listeners,
     /// For an operator's listener that is opened later.
     operate: admin::Reload,
+    /// One config is taken in, or put back, at a time: the last one to be asked for is the one in service.
+    turn: Arc<Turn>,
+    /// The files to look at, if the config says so. Held while they are looked at.
+    followed: Mutex<Option<Files>>,
+    /// Held for moments: who reads a file does not hold it, since threads that answer ask for it as well.
     state: Mutex<State>,
 }
+
+type Turn = tokio::sync::Mutex<()>;
 
 #[derive(Debug)]
 struct State {
@@ -45,8 +52,8 @@ struct State {
     in_service: Config,
     /// The last reload, while it may be undone.
     history: History,
-    /// The files to look at, if the config says so.
-    followed: Option<Files>,
+    /// Whether the sockets are another process's, or let go of: no config is taken in any more.
+    is_over: bool,
 }
 
 impl fmt::Debug for Reloader {
@@ -75,6 +82,10 @@ pub enum NotReloaded {
     Listener(StartError),
     /// The access log cannot be written there.
     Log(String),
+    /// The edge is about to end.
+    Ending,
+    /// By a fault of this program.
+    Panicked,
 }
 
 impl fmt::Display for NotReloaded {
@@ -84,6 +95,8 @@ impl fmt::Display for NotReloaded {
             Self::Config(error) => error.fmt(f),
             Self::Listener(error) => error.fmt(f),
             Self::Log(error) => f.write_str(error),
+            Self::Ending => f.write_str("this edge is about to end"),
+            Self::Panicked => f.write_str("the reload panicked; please report this as a bug of verge-edge"),
         }
     }
 }
@@ -92,6 +105,8 @@ impl std::error::Error for NotReloaded {}
 
 /// How often files are looked at that the config wants to be followed.
 const POLL: Duration = Duration::from_secs(2);
+/// A reload that takes longer is told of; the biggest configs take a second or two.
+const LONG: Duration = Duration::from_secs(10);
 
 impl Reloader {
     pub(crate) fn new(
@@ -106,9 +121,11 @@ impl Reloader {
             open,
             in_service: config.clone(),
             history: History::default(),
-            followed: Files::of(config),
+            is_over: false,
         };
-        Self { file: config.file.clone(), cache, clients, operate, state: Mutex::new(state) }
+        let followed = Mutex::new(Files::of(config));
+        let (file, state) = (config.file.clone(), Mutex::new(state));
+        Self { file, cache, clients, operate, turn: Arc::default(), followed, state }
     }
 
     /// Where the edge listens.
@@ -128,17 +145,17 @@ impl Reloader {
 
     /// Another process answers now.
     pub(crate) fn hand_over(&self) {
-        self.lock().open.hand_over();
+        self.over().open.hand_over();
     }
 
     /// Lets go of the sockets, so that the kernel takes no connection for them.
     pub(crate) fn let_go(&self) {
-        self.lock().open.let_go();
+        self.over().open.let_go();
     }
 
     /// As [`Reloader::let_go`], of those of streams alone.
     pub(crate) fn let_go_of_streams(&self) {
-        self.lock().open.let_go_of_streams();
+        self.over().open.let_go_of_streams();
     }
 
     /// Waits for the answers to operators after [`Reloader::hand_over`].
@@ -149,21 +166,59 @@ impl Reloader {
 
     /// Ends the operator's listener.
     pub(crate) async fn end(&self) {
-        let ended = self.lock().open.take_operator();
+        let ended = self.over().open.take_operator();
         ended.await;
     }
 
     /// Reads the file and takes it in, and says in the log what that did.
-    pub(crate) fn reload(self: &Arc<Self>) -> Result<Reloaded, NotReloaded> {
-        // One at a time: the last one to be asked for is the one in service.
-        let mut state = self.lock();
+    pub(crate) async fn reload(self: &Arc<Self>) -> Result<Reloaded, NotReloaded> {
+        self.in_turn(Self::reload_now).await.unwrap_or(Err(NotReloaded::Panicked))
+    }
+
+    /// As [`Reloader::beside`], when nothing else has the turn.
+    async fn in_turn<T: Send + 'static>(
+        self: &Arc<Self>,
+        act: impl FnOnce(&Arc<Self>) -> T + Send + 'static,
+    ) -> Option<T> {
+        let turn = Arc::clone(&self.turn).lock_owned().await;
+        self.beside(move |reloader| {
+            let done = act(reloader);
+            drop(turn);
+            done
+        })
+        .await
+    }
+
+    /// Does this beside the threads that answer: a file system that does not answer holds it up, and then the log says so. None
+    /// if it panicked.
+    async fn beside<T: Send + 'static>(
+        self: &Arc<Self>,
+        act: impl FnOnce(&Arc<Self>) -> T + Send + 'static,
+    ) -> Option<T> {
+        let reloader = Arc::clone(self);
+        let mut acting = tokio::task::spawn_blocking(move || act(&reloader));
+        tokio::select! {
+            biased;
+            done = &mut acting => return done.ok(),
+            () = self.cache.clock.timer(LONG) => {}
+        }
+        tracing::warn!(
+            target: "verge_edge::reload",
+            secs = LONG.as_secs(),
+            "the config or a file that it names is still being read: does its file system answer? The config before stays in service"
+        );
+        acting.await.ok()
+    }
+
+    fn reload_now(self: &Arc<Self>) -> Result<Reloaded, NotReloaded> {
         let counts = guard::counts(&self.cache, self.cache.clock.now());
-        let before = state.in_service.clone();
-        let reloaded = self.take_in(&mut state).inspect_err(|error| {
+        let before = self.lock().in_service.clone();
+        let reloaded = self.take_in().inspect_err(|error| {
             tracing::error!(target: "verge_edge::reload", "nothing was changed: {error}");
         })?;
         reloaded.tell();
-        let (mark, now) = (state.in_service.guard, self.cache.clock.now());
+        let (mut state, now) = (self.lock(), self.cache.clock.now());
+        let mark = state.in_service.guard;
         if let Some(number) = state.history.reloaded(mark, before, &reloaded.changed, counts, now) {
             tokio::spawn(watch(Arc::downgrade(self), number, self.cache.clock.clone()));
         }
@@ -175,29 +230,32 @@ impl Reloader {
         self.lock().history.told()
     }
 
-    /// Undoes the reload of this number if it has broken a site. Whether it is to be looked at again.
-    fn judge(&self, number: u64) -> bool {
+    /// Looks at what the reload of this number has done.
+    fn judge(&self, number: u64) -> Verdict {
         let (mut state, now) = (self.lock(), self.cache.clock.now());
-        let Some(watch) = state.history.watch.take_if(|watch| watch.number == number) else { return false };
+        let own = |watch: &&Watch| watch.number == number;
+        let Some(watch) = state.history.watch.as_ref().filter(own) else { return Verdict::Over };
         let counts = guard::counts(&self.cache, now);
         match watch.broken(|site| counts.get(site).copied().unwrap_or_default()) {
-            Some(broken) => self.undo(&mut state, &watch, &broken),
-            None if watch.is_running(now) => state.history.watch = Some(watch),
+            Some(broken) => Verdict::Broken(broken),
+            None if watch.is_running(now) => Verdict::Watched,
             None => {
                 let secs = watch.mark.window.as_secs();
                 tracing::info!(target: "verge_edge::guard", secs, "the reload has stood its time");
+                state.history.watch = None;
+                Verdict::Over
             }
         }
-        state.history.watch.is_some()
     }
 
-    /// Puts the config of before back. Where that cannot be, the new one stays as it is.
-    fn undo(&self, state: &mut State, watch: &Watch, broken: &Broken) {
-        // The files stay as they were last looked at: what was written to them since may be the mend.
-        let followed = state.followed.take();
-        let put = self.put(state, watch.before.clone());
-        state.followed = followed;
-        if let Err(error) = put {
+    /// Puts the config of before the reload of this number back, unless another one came meanwhile. Where that cannot be, the new
+    /// one stays as it is.
+    ///
+    /// The files that are followed stay as they were last looked at: what was written to them since may be the mend.
+    fn undo(&self, number: u64, broken: &Broken) {
+        let watch = self.lock().history.watch.take_if(|watch| watch.number == number);
+        let Some(watch) = watch else { return };
+        if let Err(error) = self.put(watch.before.clone()) {
             tracing::error!(
                 target: "verge_edge::guard",
                 site = broken.site.as_str(),
@@ -208,7 +266,7 @@ impl Reloader {
             );
             return;
         }
-        let undone = state.history.undone(watch, broken, self.cache.clock.now());
+        let undone = self.lock().history.undone(&watch, broken, self.cache.clock.now());
         self.cache.metrics.reload_undone();
         tracing::error!(
             target: "verge_edge::guard",
@@ -223,20 +281,27 @@ impl Reloader {
         );
     }
 
-    fn take_in(&self, state: &mut State) -> Result<Reloaded, NotReloaded> {
+    fn take_in(&self) -> Result<Reloaded, NotReloaded> {
         let file = self.file.as_ref().ok_or(NotReloaded::NoFile)?;
         let config = config::load(file).map_err(NotReloaded::Config)?;
-        self.put(state, config)
+        let followed = Files::of(&config);
+        let reloaded = self.put(config)?;
+        *self.followed() = followed;
+        Ok(reloaded)
     }
 
-    /// From now on this config counts. All that can fail comes first.
-    fn put(&self, state: &mut State, config: Config) -> Result<Reloaded, NotReloaded> {
-        let listeners = state.open.prepare(&config, Pool::default()).map_err(NotReloaded::Listener)?;
-        // The last, since it begins with a thread.
+    /// From now on this config counts. All that can fail comes first, and before that all that reads or opens files.
+    fn put(&self, config: Config) -> Result<Reloaded, NotReloaded> {
+        let is_encrypted = self.lock().open.is_encrypted();
+        let read = Read::of(&config, is_encrypted, &self.cache.clock).map_err(NotReloaded::Listener)?;
         let access_log = log::access::prepare(config.log.access.as_ref());
         let access_log = access_log.map_err(|error| NotReloaded::Log(error.to_string()))?;
+        let mut state = self.lock();
+        if state.is_over {
+            return Err(NotReloaded::Ending);
+        }
+        let listeners = state.open.prepare(&config, Pool::default(), read).map_err(NotReloaded::Listener)?;
         let changes = state.written.changes(&config.written);
-        state.followed = Files::of(&config);
         state.in_service = config.clone();
         log::obey(&config.log.level);
         log::access::put(access_log);
@@ -258,24 +323,38 @@ impl Reloader {
     pub(crate) async fn follow(self: &Arc<Self>) {
         loop {
             tokio::time::sleep(POLL).await;
-            // A folder that does not answer must not keep the program from hearing a signal.
-            let reloader = Arc::clone(self);
-            drop(tokio::task::spawn_blocking(move || reloader.look()).await);
+            let look = |reloader: &Arc<Self>| reloader.followed().as_mut().is_some_and(Files::have_changed);
+            if self.beside(look).await == Some(true) {
+                // The log says what became of it.
+                drop(self.reload().await);
+            }
         }
     }
 
-    /// Reloads if a file has changed and is not changing any more.
-    fn look(self: &Arc<Self>) {
-        let has_changed = self.lock().followed.as_mut().is_some_and(Files::have_changed);
-        if has_changed {
-            // The log says what became of it.
-            drop(self.reload());
-        }
+    fn followed(&self) -> MutexGuard<'_, Option<Files>> {
+        self.followed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The state, of which nothing changes any more.
+    fn over(&self) -> MutexGuard<'_, State> {
+        let mut state = self.lock();
+        state.is_over = true;
+        state
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The outcome of a look at a reload that is watched.
+enum Verdict {
+    /// It is looked at again.
+    Watched,
+    /// It has stood its time, or another one came.
+    Over,
+    /// It has broken a site.
+    Broken(Broken),
 }
 
 /// How often a reload is looked at while it is watched.
@@ -286,8 +365,13 @@ async fn watch(reloader: Weak<Reloader>, number: u64, clock: Clock) {
     loop {
         clock.timer(JUDGED_EACH).await;
         let Some(reloader) = reloader.upgrade() else { return };
-        if !reloader.judge(number) {
-            return;
+        match reloader.judge(number) {
+            Verdict::Watched => {}
+            Verdict::Over => return,
+            Verdict::Broken(broken) => {
+                reloader.in_turn(move |reloader| reloader.undo(number, &broken)).await;
+                return;
+            }
         }
     }
 }

@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::runtime::Handle;
@@ -17,7 +18,7 @@ use crate::draining::Draining;
 use crate::governing;
 use crate::handover::{self, Door, Handed, HandoverError, Predecessor, Row, Threshold, systemd};
 pub use crate::listening::{Listening, StartError, inspect, trial, trial_of_path};
-use crate::listening::{Open, Pool};
+use crate::listening::{Open, Pool, Read};
 use crate::origin::names;
 use crate::reload::{NotReloaded, Reloaded, Reloader};
 use crate::serve::{
@@ -169,8 +170,9 @@ fn begin(
     clients.introduced_by(config.proxy_protocol.clone());
     let relayed = Relayed::default();
     let relays = Relays::new(&clients, &relayed);
+    let read = Read::of(config, false, &clock)?;
     let mut open = Open::new(clients.clone(), Arc::new(relays), clock, row);
-    let next = open.prepare(config, Pool::new(handed))?;
+    let next = open.prepare(config, Pool::new(handed), read)?;
     let reloader = Arc::new_cyclic(|reloader| {
         open.commit(next, reload(Weak::clone(reloader)));
         Reloader::new(config, Arc::clone(&cache), clients.clone(), open, reload(Weak::clone(reloader)))
@@ -210,12 +212,20 @@ impl handover::Offer for Heir {
 
 /// For the operator's listener.
 fn reload(reloader: Weak<Reloader>) -> admin::Reload {
-    let told = |changes: &[config::Change]| changes.iter().map(ToString::to_string).collect();
     let guarded = Weak::clone(&reloader);
-    let now = move || {
-        let reloader = reloader.upgrade().ok_or("the edge is starting or ending")?;
-        let done = reloader.reload().map_err(|error| error.to_string())?;
-        Ok(admin::ReloadDone { changed: told(&done.changed), needs_restart: told(&done.needs_restart) })
+    let now = move || -> admin::Reloading {
+        let reloader = reloader.upgrade();
+        // A task of its own: it is told of in the log, also where the operator does not wait for it.
+        let reloading = tokio::spawn(async move {
+            let reloader = reloader.ok_or("the edge is starting or ending")?;
+            let done = reloader.reload().await.map_err(|error| error.to_string())?;
+            let told = |changes: &[config::Change]| changes.iter().map(ToString::to_string).collect();
+            Ok::<_, String>(admin::ReloadDone {
+                changed: told(&done.changed),
+                needs_restart: told(&done.needs_restart),
+            })
+        });
+        Box::pin(async move { reloading.await.unwrap_or_else(|error| Err(error.to_string())) })
     };
     let guard = move || guarded.upgrade().map(|reloader| reloader.guard()).unwrap_or_default();
     admin::Reload { now: Arc::new(now), guard: Arc::new(guard) }
@@ -234,12 +244,13 @@ impl Running {
         self.reloader.streams()
     }
 
-    /// Reads the config file again and takes it in, or changes nothing.
+    /// Reads the config file again and takes it in, or changes nothing; one that is under way ends first. A file system that
+    /// does not answer holds up nothing else.
     ///
     /// # Errors
-    /// When the file is at fault, or there is none, or a new listener cannot be opened.
-    pub fn reload(&self) -> Result<Reloaded, NotReloaded> {
-        self.reloader.reload()
+    /// When the file is at fault, or there is none, or a new listener cannot be opened; and if the edge is about to end.
+    pub async fn reload(&self) -> Result<Reloaded, NotReloaded> {
+        self.reloader.reload().await
     }
 
     /// Reloads by itself whenever the config file or a file that it names has changed, as long as the config says so.
@@ -268,7 +279,8 @@ impl Running {
         // The other process waits for the disks, and what is purged from now on is purged there.
         let disks = self.cache.store.disks().stop();
         let drain = self.clients.limits().drain;
-        tokio::join!(self.clients.leave(), self.relayed.drain(drain), disks, self.reloader.left());
+        let operators = within(drain, &self.cache.clock, self.reloader.left());
+        tokio::join!(self.clients.leave(), self.relayed.drain(drain), disks, operators);
     }
 
     /// Ends behind the process before, which goes on answering.
@@ -294,7 +306,20 @@ impl Running {
             self.relayed.drain(drain).await;
         };
         tokio::join!(self.clients.drain(), relayed, let_go);
-        self.reloader.end().await;
+        within(drain, &self.cache.clock, self.reloader.end()).await;
         self.cache.store.disks().stop().await;
+    }
+}
+
+/// Answers to operators have this long at the end, however short `limits.drain` is.
+const LEAST_FOR_OPERATORS: Duration = Duration::from_secs(1);
+
+/// Waits for operators, but no longer than for clients: one may wait for a reload, and that for a file system that does not
+/// answer.
+async fn within(drain: Duration, clock: &Clock, ended: impl Future<Output = ()>) {
+    tokio::select! {
+        biased;
+        () = ended => {}
+        () = clock.timer(drain.max(LEAST_FOR_OPERATORS)) => {}
     }
 }

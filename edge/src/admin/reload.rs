@@ -1,5 +1,6 @@
 //! `POST /reload`: what it did, as JSON. A config that is at fault changes nothing and gets 422 with its place.
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -15,11 +16,14 @@ pub struct ReloadDone {
     pub needs_restart: Vec<String>,
 }
 
+/// A reload under way; the error is the config's.
+pub(crate) type Reloading = Pin<Box<dyn Future<Output = Result<ReloadDone, String>> + Send>>;
+
 /// The operator's questions about the config.
 #[derive(Clone)]
 pub(crate) struct Reload {
-    /// Reloads; the error is the config's.
-    pub(crate) now: Arc<dyn Fn() -> Result<ReloadDone, String> + Send + Sync>,
+    /// Reloads.
+    pub(crate) now: Arc<dyn Fn() -> Reloading + Send + Sync>,
     /// How the last reload does.
     pub(crate) guard: Guard,
 }

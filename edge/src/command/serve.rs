@@ -1,7 +1,7 @@
 //! `verge-edge serve`: load, start, say where it listens, run, drain.
 
 use std::path::PathBuf;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -153,11 +153,16 @@ impl Signals {
     async fn until_told_to_stop(&mut self, running: Option<&run::Running>) {
         let [terminate, interrupt] = &mut self.stop;
         let [user1, user2] = &mut self.user;
+        let mut reloading = None;
         loop {
             tokio::select! {
                 _ = terminate.recv() => return,
                 _ = interrupt.recv() => return,
-                _ = self.hangup.recv() => running.into_iter().for_each(reload),
+                // One that comes during a reload is heard after it.
+                _ = self.hangup.recv(), if reloading.is_none() => {
+                    reloading = running.map(|running| Box::pin(reload(running)));
+                }
+                () = done(&mut reloading) => reloading = None,
                 _ = user1.recv() => match log::access::reopen() {
                     true => tracing::info!(target: "verge_edge", "the access log's file is opened anew"),
                     false => tracing::warn!(target: "verge_edge", "SIGUSR1 has no meaning here: the access log has no file"),
@@ -168,11 +173,19 @@ impl Signals {
     }
 }
 
-fn reload(running: &run::Running) {
+async fn reload(running: &run::Running) {
     systemd::reloading();
     // The log has the result.
-    drop(running.reload());
+    drop(running.reload().await);
     systemd::ready();
+}
+
+/// Ready when what is there is; never where there is nothing.
+async fn done(of: &mut Option<Pin<Box<impl Future<Output = ()>>>>) {
+    match of {
+        Some(future) => future.await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Starts the program that stands where this one came from, with the same arguments: it takes over.

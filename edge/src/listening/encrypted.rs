@@ -80,13 +80,9 @@ impl Encrypted {
 }
 
 impl Next {
-    /// Reads all that the config names.
-    pub(super) fn prepare(
-        before: Option<&Encrypted>,
-        tls: &config::Tls,
-        clock: &Clock,
-    ) -> Result<Self, StartError> {
-        if before.is_none() {
+    /// Reads all that the config names. `is_kept`: there is one already.
+    pub(super) fn prepare(is_kept: bool, tls: &config::Tls, clock: &Clock) -> Result<Self, StartError> {
+        if !is_kept {
             return Encrypted::new(tls, clock).map(|new| Self::New(Box::new(new)));
         }
         let certificates = Certificates::prepare(tls.certificates.clone()).map_err(StartError::tls)?;

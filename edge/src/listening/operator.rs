@@ -52,6 +52,12 @@ pub(super) struct Next {
     tls: Option<OwnTls>,
 }
 
+/// Its token and its certificate.
+pub(super) struct Read {
+    terms: Terms,
+    tls: Option<OwnTls>,
+}
+
 enum Opened {
     Tcp(Bound<TcpListener>),
     Unix(UnixListener, SocketFile, OwnedFd),
@@ -64,16 +70,9 @@ pub(super) struct Edge<'a> {
     pub(super) reload: Reload,
 }
 
-impl Next {
-    /// Binds its address if it is another, and reads its token and its certificate.
-    pub(super) fn prepare(
-        before: Option<&Operator>,
-        handed: &Pool,
-        config: &config::Admin,
-        (limits, clock): (&Limits, &Clock),
-    ) -> Result<Self, StartError> {
-        let is_same = before.is_some_and(|before| before.is_at(&config.listen));
-        let opened = (!is_same).then(|| open(handed, &config.listen)).transpose()?;
+impl Read {
+    /// Reads them, or makes a token.
+    pub(super) fn of(config: &config::Admin, (limits, clock): (&Limits, &Clock)) -> Result<Self, StartError> {
         let path = &config.token_file;
         let token = Token::read_or_make(path);
         let token = token.map_err(|error| StartError::Token { path: path.clone(), error })?;
@@ -85,6 +84,20 @@ impl Next {
             stall_timeout: limits.pace.stall_timeout,
             tls: tls.as_ref().map(|tls| tls.acceptor.clone()),
         };
+        Ok(Self { terms, tls })
+    }
+}
+
+impl Next {
+    /// Binds its address if it is another.
+    pub(super) fn prepare(
+        before: Option<&Operator>,
+        handed: &Pool,
+        config: &config::Admin,
+        Read { terms, tls }: Read,
+    ) -> Result<Self, StartError> {
+        let is_same = before.is_some_and(|before| before.is_at(&config.listen));
+        let opened = (!is_same).then(|| open(handed, &config.listen)).transpose()?;
         Ok(Self { configured: config.listen.clone(), opened, terms, tls })
     }
 

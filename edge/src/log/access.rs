@@ -50,6 +50,13 @@ struct AccessLog {
     reopen: Arc<AtomicBool>,
 }
 
+impl Drop for AccessLog {
+    /// One that has taken no other's place has a thread as well.
+    fn drop(&mut self) {
+        self.rings.end();
+    }
+}
+
 /// Whether the program has one, or might have.
 static IS_STARTED: AtomicBool = AtomicBool::new(false);
 /// The log that new lines go to.

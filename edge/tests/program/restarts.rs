@@ -2,9 +2,11 @@
 //!
 //! `VERGE_ROUNDS` and `VERGE_CLIENTS` make it a load test: `.ci/restarts`.
 
+use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -218,6 +220,63 @@ fn systemd_hears_again_and_again_that_the_process_answers_and_is_not_waited_for(
     }
     // As soon as nobody reads, there is no room for more.
     assert!(super::get(&process.listening[0].to_string()).contains("200 OK"));
+    process.signal("TERM");
+    told(&manager, "STOPPING=1");
+    assert_eq!(process.ended(), Some(0));
+}
+
+/// Puts a pipe in the place of a file, as one of a file system that does not answer: it is read once somebody writes.
+fn stick(file: &Path) {
+    std::fs::remove_file(file).unwrap();
+    assert!(Command::new("mkfifo").arg(file).status().unwrap().success());
+}
+
+/// The other end of the pipe, as soon as it is being read.
+fn writer(file: &Path) -> File {
+    loop {
+        match OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(file) {
+            Ok(writer) => return writer,
+            Err(error) => assert_eq!(error.raw_os_error(), Some(libc::ENXIO), "{error}"),
+        }
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_reload_that_waits_for_a_file_holds_up_neither_the_watchdog_nor_clients_nor_a_signal() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = config(folder.path());
+    let path = folder.path().join("notify");
+    let manager = UnixDatagram::bind(&path).unwrap();
+    manager.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    // As on a machine with one core.
+    let environment = [
+        ("NOTIFY_SOCKET", path.to_str().unwrap()),
+        ("WATCHDOG_USEC", "100000"),
+        ("TOKIO_WORKER_THREADS", "1"),
+    ];
+    let process = Process::start(folder.path(), LISTENERS, &environment, Stdio::null());
+    let goes_on = || {
+        // Those of before.
+        manager.set_nonblocking(true).unwrap();
+        while manager.recv(&mut [0; 4096]).is_ok() {}
+        manager.set_nonblocking(false).unwrap();
+        (0..3).for_each(|_| drop(told(&manager, "WATCHDOG=1")));
+        assert!(super::get(&process.listening[0].to_string()).contains("200 OK"));
+    };
+    let file = folder.path().join("edge.toml");
+    stick(&file);
+    let admin = process.listening[3].to_string();
+    let arguments = ["reload", "--admin", &admin, "--token-file", "verge-edge.token"];
+    let mut asking = program(&arguments, folder.path()).stdout(Stdio::null()).spawn().unwrap();
+    let mut pipe = writer(&file);
+    goes_on();
+    pipe.write_all(text.as_bytes()).unwrap();
+    drop(pipe);
+    assert!(asking.wait().unwrap().success());
+    process.signal("HUP");
+    let _pipe = writer(&file);
+    goes_on();
     process.signal("TERM");
     told(&manager, "STOPPING=1");
     assert_eq!(process.ended(), Some(0));

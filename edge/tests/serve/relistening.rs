@@ -12,7 +12,7 @@ use verge_edge::run::Listening;
 use super::encrypted::{ask, certificate, connect, terms};
 use super::quic::Http3;
 use super::reloading::{Edge, origin};
-use super::rig::{Client, Got, Origin, soon};
+use super::rig::{Client, Got, Origin, alone, soon};
 
 const PLAIN: &str = "listen = [\"127.0.0.1:0\"]";
 
@@ -200,7 +200,7 @@ async fn a_reload_moves_the_operators_listener_and_changes_its_token() {
     assert_eq!((ask(&token).await, ask("another token").await), (401, 200));
     let reload = |text: &str| {
         std::fs::write(edge.rig.folder.path().join("edge.toml"), text).unwrap();
-        edge.rig.running.as_ref().unwrap().reload().unwrap();
+        alone(edge.rig.running.as_ref().unwrap().reload()).unwrap();
         edge.listening().admin
     };
     let moved = reload(&edge.text.replace(line, "[admin]\nlisten = \"127.0.0.2:0\"\n")).unwrap();
@@ -272,7 +272,7 @@ async fn a_listener_whose_address_is_another_settings_now_keeps_its_socket_and_i
     ];
     let reload = |text: &str| {
         std::fs::write(edge.rig.folder.path().join("edge.toml"), text).unwrap();
-        edge.rig.running.as_ref().unwrap().reload().unwrap();
+        alone(edge.rig.running.as_ref().unwrap().reload()).unwrap();
     };
     let (mut way, mut first) = (Way::Plain, true);
     // Each comes behind each other.
@@ -307,7 +307,7 @@ async fn operators_that_wait_for_a_listener_with_tls_are_answered_when_its_addre
     };
     let reload = |text: &str| {
         std::fs::write(edge.rig.folder.path().join("edge.toml"), text).unwrap();
-        edge.rig.running.as_ref().unwrap().reload().unwrap();
+        alone(edge.rig.running.as_ref().unwrap().reload()).unwrap();
     };
     reload(&text(&at.to_string()));
     let waiting = [(); 3].map(|()| std::net::TcpStream::connect(at).unwrap());

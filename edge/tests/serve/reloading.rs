@@ -1,13 +1,18 @@
 //! A reload: the settings that it changes, and those that it leaves alone.
 
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Arc, Mutex};
 
+use tokio::net::TcpStream;
 use verge_edge::clock::Clock;
 use verge_edge::config;
 use verge_edge::run;
 
-use super::rig::{Client, Got, Origin, Rig, response};
+use super::rig::{Client, Got, Origin, Rig, response, soon};
 
 /// An edge that was started from a file, and the file.
 pub struct Edge {
@@ -208,4 +213,91 @@ async fn an_origin_that_stays_keeps_its_connections_and_its_standing() {
         assert_eq!(edge.rig.get(path).await.text(), "one");
     }
     assert_eq!(one.connections(), 1);
+}
+
+/// Puts a pipe in the place of a file, as one of a file system that does not answer: it is read once somebody writes.
+fn stick(file: &Path) {
+    std::fs::remove_file(file).unwrap();
+    assert!(Command::new("mkfifo").arg(file).status().unwrap().success());
+}
+
+/// The other end of the pipe, as soon as it is being read.
+async fn writer(file: &Path) -> File {
+    loop {
+        match OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(file) {
+            Ok(writer) => return writer,
+            Err(error) => assert_eq!(error.raw_os_error(), Some(libc::ENXIO), "{error}"),
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+/// The log of this thread.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Lines {
+    fn count(&self, wanted: &str) -> usize {
+        String::from_utf8_lossy(&self.0.lock().unwrap()).matches(wanted).count()
+    }
+}
+
+impl io::Write for Lines {
+    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(text);
+        Ok(text.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_reload_that_waits_for_a_file_holds_up_nothing_else_and_is_told_of_once() {
+    let one = origin("one").await;
+    let edge = Edge::start(&one).await;
+    let (lines, told) = (Lines::default(), "is still being read");
+    let log = lines.clone();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || log.clone()).finish();
+    let _logging = tracing::subscriber::set_default(subscriber);
+    stick(&edge.file);
+    let text = format!("{}bypass = [\"/b\"]\n", edge.text);
+    let others = async {
+        let mut pipe = writer(&edge.file).await;
+        assert_eq!(edge.rig.get("/a").await.text(), "one");
+        assert_eq!(edge.rig.ask("/guard", "").await.status, 200);
+        edge.rig.pass(5);
+        assert_eq!(edge.rig.ask("/guard", "").await.status, 200);
+        assert_eq!(lines.count(told), 0);
+        edge.rig.pass(5);
+        while lines.count(told) == 0 {
+            tokio::task::yield_now().await;
+        }
+        edge.rig.pass(100);
+        assert_eq!(edge.rig.ask("/guard", "").await.status, 200);
+        pipe.write_all(text.as_bytes()).unwrap();
+    };
+    let (got, ()) = soon("the reload", async { tokio::join!(edge.rig.ask("/reload", ""), others) }).await;
+    assert!(got.status == 200 && got.text().contains("bypass"), "{}", got.text());
+    assert_eq!(lines.count(told), 1);
+}
+
+/// Another process may have the addresses by then.
+#[tokio::test]
+async fn a_reload_that_ends_after_the_edge_has_let_go_of_its_sockets_opens_none() {
+    let one = origin("one").await;
+    let mut edge = Edge::start(&one).await;
+    stick(&edge.file);
+    let running = edge.rig.running.take().unwrap();
+    let end = async {
+        let mut pipe = writer(&edge.file).await;
+        let drained = tokio::spawn(running.drain());
+        while TcpStream::connect(edge.rig.public).await.is_ok() {}
+        pipe.write_all(edge.text.as_bytes()).unwrap();
+        drop(pipe);
+        drained.await.unwrap();
+    };
+    let (got, ()) = soon("the end", async { tokio::join!(edge.rig.ask("/reload", ""), end) }).await;
+    assert!(got.status == 422 && got.text().contains("is about to end"), "{}", got.text());
 }

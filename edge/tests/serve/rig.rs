@@ -2,6 +2,10 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake};
+use std::thread::Thread;
 use std::time::Duration;
 
 use verge_edge::clock::Clock;
@@ -183,5 +187,23 @@ pub async fn soon<F: Future>(what: &str, event: F) -> F::Output {
     match tokio::time::timeout(Duration::from_secs(60), event).await {
         Ok(output) => output,
         Err(_) => panic!("did not happen: {what}"),
+    }
+}
+
+/// Waits on this thread for something that other threads do: no task of the runtime has a turn here meanwhile.
+pub fn alone<F: Future>(event: F) -> F::Output {
+    struct Unpark(Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Arc::new(Unpark(std::thread::current())).into();
+    let (mut event, mut context) = (pin!(event), Context::from_waker(&waker));
+    loop {
+        match event.as_mut().poll(&mut context) {
+            Poll::Ready(output) => return output,
+            Poll::Pending => std::thread::park(),
+        }
     }
 }

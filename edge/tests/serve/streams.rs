@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use verge_edge::clock::Clock;
 
 use super::encrypted::terms;
-use super::rig::{Client, Rig, soon};
+use super::rig::{Client, Rig, alone, soon};
 
 /// Tells its name, gives back what it gets, and says at the end of that how much it was.
 struct Echo {
@@ -296,7 +296,7 @@ async fn connections_that_the_kernel_has_made_are_carried_when_their_listener_cl
     // There is one thread: until the reload nobody accepts them.
     let waiting: Vec<_> = (0..150).map(|_| std::net::TcpStream::connect(address).unwrap()).collect();
     std::fs::write(edge.rig.folder.path().join("edge.toml"), &edge.text).unwrap();
-    edge.rig.running.as_ref().unwrap().reload().unwrap();
+    alone(edge.rig.running.as_ref().unwrap().reload()).unwrap();
     for (place, client) in waiting.into_iter().enumerate() {
         client.set_nonblocking(true).unwrap();
         let mut client = TcpStream::from_std(client).unwrap();
