@@ -279,15 +279,18 @@ impl Sealed {
     }
 }
 
-/// All addresses of a config.
-fn asked(config: &Config) -> Vec<SocketAddr> {
+/// All addresses of a config, each with UDP or TCP.
+fn asked(config: &Config) -> Vec<(Transport, SocketAddr)> {
     let sides = [(&config.listen, &config.encrypted), (&config.internal.listen, &config.internal.encrypted)];
-    let of_sides = sides.into_iter().flat_map(|(plain, it)| [plain, &it.tls, &it.https, &it.quic]).flatten();
+    let udp = sides.into_iter().flat_map(|(plain, it)| [plain, &it.quic]).flatten();
+    let tcp = sides.into_iter().flat_map(|(plain, it)| [plain, &it.tls, &it.https]).flatten();
     let admin = config.admin.iter().filter_map(|admin| match &admin.listen {
         AdminAddress::Tcp(address) => Some(address),
         AdminAddress::Unix(_) => None,
     });
-    of_sides.chain(admin).chain(config.quorum.iter().map(|quorum| &quorum.listen)).copied().collect()
+    let tcp = tcp.chain(admin).chain(config.quorum.iter().map(|quorum| &quorum.listen));
+    let udp = udp.map(|address| (Transport::Udp, *address));
+    udp.chain(tcp.map(|address| (Transport::Tcp, *address))).collect()
 }
 
 fn stream(setting: &'static str, address: SocketAddr, handed: &mut Pool) -> Result<TcpListener, BindError> {
@@ -330,6 +333,20 @@ mod tests {
         let mut packet = [0; 64];
         let bytes = sockets.outside.plain[0].udp[0].recv(&mut packet).unwrap();
         assert_eq!(&packet[..bytes], b"in time");
+    }
+
+    #[test]
+    fn quic_asks_for_udp_plain_dns_for_both_and_all_else_for_tcp() {
+        let text = "zones = \"zones\"\nlisten = [\"127.0.0.1:1\"]\nlisten_tls = [\"127.0.0.1:2\"]\n\
+            listen_https = [\"127.0.0.1:3\"]\nlisten_quic = [\"127.0.0.1:4\"]\n\
+            [tls]\ncertificate = \"c\"\nkey = \"k\"\n[admin]\nlisten = \"127.0.0.1:5\"\n";
+        let config = config::parse(text, Path::new("/"), Path::new("dns.toml")).unwrap();
+        let ports = |of: Transport| {
+            let asked = asked(&config).into_iter().filter(move |(transport, _)| *transport == of);
+            asked.map(|(_, address)| address.port()).collect::<Vec<_>>()
+        };
+        assert_eq!(ports(Transport::Udp), [1, 4]);
+        assert_eq!(ports(Transport::Tcp), [1, 2, 3, 5]);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 
 use super::systemd::{self, Passed};
+use crate::client::Transport;
 
 /// The sockets of one address of a setting.
 #[derive(Debug)]
@@ -79,23 +80,29 @@ impl Pool {
         Some(self.all.remove(at))
     }
 
-    /// Closes those that systemd has kept or passed and that are in the way of one of these addresses, which has none: after a crash or a
+    /// Closes those that systemd has kept or passed and that are in the way of one of these places, which has none: after a crash or a
     /// restart with another config.
-    pub(in crate::serve) fn clear_way(&mut self, asked: &[SocketAddr], settings: &[&str]) {
-        let there: Vec<SocketAddr> = self.passed.addresses().collect();
-        let is_closed =
-            |address: io::Result<SocketAddr>| address.is_ok_and(|it| is_in_way(asked, &there, it));
-        let udp: Vec<UdpSocket> =
-            self.passed.udp.extract_if(.., |socket| is_closed(socket.local_addr())).collect();
-        let tcp: Vec<TcpListener> =
-            self.passed.tcp.extract_if(.., |listener| is_closed(listener.local_addr())).collect();
+    pub(in crate::serve) fn clear_way(&mut self, asked: &[Place], settings: &[&str]) {
+        let there: Vec<Place> = self.passed.places().collect();
+        let is_closed = |transport, address: io::Result<SocketAddr>| {
+            address.is_ok_and(|address| is_in_way(asked, &there, (transport, address)))
+        };
+        let of_udp = |socket: &mut UdpSocket| is_closed(Transport::Udp, socket.local_addr());
+        let of_tcp = |listener: &mut TcpListener| is_closed(Transport::Tcp, listener.local_addr());
+        let udp: Vec<UdpSocket> = self.passed.udp.extract_if(.., of_udp).collect();
+        let tcp: Vec<TcpListener> = self.passed.tcp.extract_if(.., of_tcp).collect();
         let closed = Passed { udp, tcp };
-        let addresses: Vec<SocketAddr> = closed.addresses().collect();
+        let mut places: Vec<Place> = closed.places().collect();
         drop(closed);
-        for address in &addresses {
+        // There is a socket for each loop.
+        places.sort_by_key(|(transport, address)| (*address, transport.as_str()));
+        places.dedup();
+        for (transport, address) in &places {
+            let transport = transport.as_str();
+            tracing::warn!(%address, transport, "a socket that systemd has kept or passed is in the way of the config, and is closed");
             settings.iter().for_each(|setting| systemd::forget(&systemd::name(setting, *address)));
         }
-        if !addresses.is_empty() {
+        if !places.is_empty() {
             systemd::settle();
         }
     }
@@ -170,19 +177,24 @@ impl Pool {
     }
 }
 
-/// Whether one of these addresses, which no socket is there for, cannot be bound beside a socket of this one. Those of IPv6 are for
+/// UDP or TCP, and an address of it.
+pub(in crate::serve) type Place = (Transport, SocketAddr);
+
+/// Whether one of these places, which no socket is there for, cannot be bound beside a socket of this one. Those of IPv6 are for
 /// IPv6 alone.
-fn is_in_way(asked: &[SocketAddr], there: &[SocketAddr], address: SocketAddr) -> bool {
-    let is_beside = |other: &SocketAddr| {
+fn is_in_way(asked: &[Place], there: &[Place], (transport, address): Place) -> bool {
+    let is_beside = |other: SocketAddr| {
         let is_near = other.port() == address.port() && other.is_ipv4() == address.is_ipv4();
-        is_near && (other.ip() == address.ip() || [*other, address].iter().any(|it| it.ip().is_unspecified()))
+        is_near && (other.ip() == address.ip() || [other, address].iter().any(|it| it.ip().is_unspecified()))
     };
-    asked.iter().any(|other| !there.contains(other) && is_beside(other))
+    asked.iter().any(|other| other.0 == transport && !there.contains(other) && is_beside(other.1))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    use crate::serve::testing::logged;
 
     #[test]
     fn each_socket_goes_to_its_setting_and_address_once() {
@@ -210,23 +222,29 @@ mod tests {
 
     #[test]
     fn a_socket_of_systemd_that_is_in_the_way_of_another_address_is_closed() {
-        let check = |asked: &dyn Fn(u16) -> SocketAddr, is_closed: bool| {
+        let check = |asked: &dyn Fn(u16) -> Place, is_closed: bool| {
             let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
             let address = socket.local_addr().unwrap();
             let mut pool = Pool::new(Vec::new(), Passed::of_udp(socket));
             let asked = asked(address.port());
-            pool.clear_way(&[asked], &["listen"]);
-            assert_eq!(!pool.has("listen", address), is_closed, "{asked}");
+            let lines = logged(|| pool.clear_way(&[asked], &["listen"]));
+            assert_eq!(!pool.has("listen", address), is_closed, "{asked:?}");
+            let is_told = |line: &String| line.contains(&format!("address={address} transport=\"udp\""));
+            assert!(lines.len() == usize::from(is_closed) && lines.iter().all(is_told), "{lines:?}");
         };
-        check(&|port| ([127, 0, 0, 1], port).into(), true);
-        check(&|port| ([0, 0, 0, 0], port).into(), false);
-        check(&|port| ([127, 0, 0, 1], port.wrapping_add(1)).into(), false);
+        check(&|port| (Transport::Udp, ([127, 0, 0, 1], port).into()), true);
+        check(&|port| (Transport::Tcp, ([127, 0, 0, 1], port).into()), false);
+        check(&|port| (Transport::Udp, ([0, 0, 0, 0], port).into()), false);
+        check(&|port| (Transport::Udp, ([127, 0, 0, 1], port.wrapping_add(1)).into()), false);
         let check = |asked: &[&str], there: &[&str], address: &str, expected: bool| {
             let [asked, there] = [asked, there].map(|all| {
-                let all = all.iter().map(|text| text.parse().unwrap());
-                all.collect::<Vec<SocketAddr>>()
+                let all = all.iter().map(|text| (Transport::Tcp, text.parse().unwrap()));
+                all.collect::<Vec<Place>>()
             });
-            assert_eq!(is_in_way(&asked, &there, address.parse().unwrap()), expected, "{asked:?} {address}");
+            let place = (Transport::Tcp, address.parse().unwrap());
+            assert_eq!(is_in_way(&asked, &there, place), expected, "{asked:?} {address}");
+            let of_udp = (Transport::Udp, place.1);
+            assert!(!is_in_way(&asked, &there, of_udp), "{asked:?} {address}");
         };
         check(&["0.0.0.0:53"], &["192.0.2.1:53"], "192.0.2.1:53", true);
         check(&["192.0.2.2:53"], &["192.0.2.1:53"], "192.0.2.1:53", false);

@@ -18,6 +18,7 @@ use rustix::cmsg_space;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 
 use super::line::MAX_DESCRIPTORS;
+use crate::client::Transport;
 
 /// Where systemd wants to be told.
 const NOTIFY_SOCKET: &str = "NOTIFY_SOCKET";
@@ -60,8 +61,14 @@ impl Passed {
 
     /// Their addresses.
     pub(super) fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
-        let udp = self.udp.iter().map(UdpSocket::local_addr);
-        udp.chain(self.tcp.iter().map(TcpListener::local_addr)).flatten()
+        self.places().map(|(_, address)| address)
+    }
+
+    /// The same, each with UDP or TCP.
+    pub(super) fn places(&self) -> impl Iterator<Item = (Transport, SocketAddr)> {
+        let udp = self.udp.iter().map(|socket| (Transport::Udp, socket.local_addr()));
+        let tcp = self.tcp.iter().map(|listener| (Transport::Tcp, listener.local_addr()));
+        udp.chain(tcp).filter_map(|(transport, address)| Some((transport, address.ok()?)))
     }
 }
 

@@ -2,12 +2,12 @@
 
 mod gone;
 
-use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use super::*;
 use crate::metrics::MemberStatus;
+use crate::serve::testing::logged;
 use crate::steer::drain::{MOST_ORDERS, Wait};
 use crate::steer::quorum::{Message, Refused};
 use crate::steer::rules::{Check, MemberRules, Pace};
@@ -136,27 +136,6 @@ fn a_check_that_serves_several_members_knows_each_of_them_once() {
     let fixture = fixture(&shared, &[]);
     let users = fixture.board.lock().users_of();
     assert_eq!(users.into_values().collect::<Vec<_>>(), [vec![vec![0, 1]; 2]], "both members, in both views");
-}
-
-/// The lines that are logged while `act` runs.
-fn logged(act: impl FnOnce()) -> Vec<String> {
-    #[derive(Clone, Default)]
-    struct Lines(Arc<Mutex<Vec<u8>>>);
-    impl io::Write for Lines {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-    let lines = Lines::default();
-    let writer = lines.clone();
-    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
-    tracing::subscriber::with_default(subscriber, act);
-    let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
-    text.lines().map(str::to_owned).collect()
 }
 
 #[test]
