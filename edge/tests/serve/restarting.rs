@@ -1,12 +1,14 @@
 //! A process that takes over from another: nothing is refused, dropped or lost, and one that fails changes nothing.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::SocketAddr;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
 use bytes::{Buf, Bytes};
 use http::{Request, StatusCode};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use verge_edge::config;
 use verge_edge::run::{self, Running, StartError};
@@ -37,7 +39,7 @@ async fn begin(folder: &Path, text: &str) -> Result<Running, StartError> {
 }
 
 /// The next process; the one before ends in a task of its own.
-async fn restart(before: Running, folder: &Path, text: &str) -> (Running, tokio::task::JoinHandle<()>) {
+async fn restart(before: Running, folder: &Path, text: &str) -> (Running, JoinHandle<()>) {
     let next = begin(folder, text).await.unwrap();
     soon("the process before to be told", before.superseded()).await;
     (next, tokio::spawn(before.leave()))
@@ -222,7 +224,6 @@ async fn websockets_go_on_over_a_restart_until_their_time_is_over() {
 /// Layer 4: the sockets of streams go along, and what is open ends where it began.
 #[tokio::test(flavor = "multi_thread")]
 async fn streams_go_to_the_next_process_and_connections_end_where_they_began() {
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::{TcpListener, TcpStream};
     let (origin, echo) = (Origin::start().await, TcpListener::bind("127.0.0.1:0").await.unwrap());
     let folder = tempfile::tempdir().unwrap();
@@ -323,24 +324,88 @@ async fn a_socket_of_both_families_serves_a_config_that_names_both() {
     assert_eq!(over_h3(SocketAddr::from(([127, 0, 0, 1], quic))).await, StatusCode::OK);
 }
 
+/// A process that begins to take over from one that we play, until it is told to stop.
+struct Taking {
+    _folder: tempfile::TempDir,
+    before: UnixListener,
+    stop: CancellationToken,
+    start: JoinHandle<Result<Running, StartError>>,
+}
+
+impl Taking {
+    async fn begin() -> Self {
+        let origin = Origin::start().await;
+        let folder = tempfile::tempdir().unwrap();
+        let text = text(folder.path(), &origin);
+        std::fs::create_dir(folder.path().join("run")).unwrap();
+        let before = UnixListener::bind(folder.path().join("run/handover.sock")).unwrap();
+        before.set_nonblocking(true).unwrap();
+        let stop = CancellationToken::new();
+        let config = config::parse(&text, folder.path(), Path::new("edge.toml")).unwrap();
+        let start = tokio::spawn({
+            let stop = stop.clone();
+            async move { run::take_over(config, &stop).await }
+        });
+        Self { _folder: folder, before, stop, start }
+    }
+
+    /// The line to it, on which it has asked for the sockets.
+    async fn line(&self) -> tokio::net::UnixStream {
+        let before = tokio::net::UnixListener::from_std(self.before.try_clone().unwrap()).unwrap();
+        let (mut line, _) = soon("the new process", before.accept()).await.unwrap();
+        assert!(heard(&mut line).await.starts_with("{\"hello\":"));
+        line
+    }
+
+    /// Tells it to stop: the result of its start.
+    async fn stopped(self) -> Result<Running, StartError> {
+        self.stop.cancel();
+        soon("the end of the start", self.start).await.unwrap()
+    }
+}
+
+/// The next message of the other process.
+async fn heard(line: &mut tokio::net::UnixStream) -> String {
+    let length = soon("a message", line.read_u32()).await.unwrap();
+    let mut text = vec![0; length as usize];
+    soon("the rest of it", line.read_exact(&mut text)).await.unwrap();
+    String::from_utf8(text).unwrap()
+}
+
 /// It neither accepts nor answers, and is given ten seconds otherwise.
 #[tokio::test]
 async fn a_process_that_is_told_to_stop_waits_for_none_that_is_stuck() {
-    let origin = Origin::start().await;
-    let folder = tempfile::tempdir().unwrap();
-    let text = text(folder.path(), &origin);
-    std::fs::create_dir(folder.path().join("run")).unwrap();
-    let stuck = UnixListener::bind(folder.path().join("run/handover.sock")).unwrap();
-    let stop = CancellationToken::new();
-    let config = config::parse(&text, folder.path(), Path::new("edge.toml")).unwrap();
-    let taking = tokio::spawn({
-        let stop = stop.clone();
-        async move { run::take_over(config, &stop).await.err() }
-    });
-    stop.cancel();
-    let ended = soon("the end of the start", taking).await.unwrap();
-    assert!(matches!(ended, Some(StartError::Stopped)), "{ended:?}");
-    drop(stuck);
+    let ended = Taking::begin().await.stopped().await;
+    assert!(matches!(ended, Err(StartError::Stopped)), "{:?}", ended.err());
+}
+
+/// As above, where the talk has begun: it has heard the question, and is stopped in the middle of its answer.
+#[tokio::test]
+async fn a_process_that_is_told_to_stop_waits_for_none_that_is_stuck_in_the_middle_of_a_word() {
+    let taking = Taking::begin().await;
+    let mut line = taking.line().await;
+    line.write_all(&[0, 0]).await.unwrap();
+    let ended = taking.stopped().await;
+    assert!(matches!(ended, Err(StartError::Stopped)), "{:?}", ended.err());
+}
+
+/// It has given its sockets away, and heard that the new process answers; it does not say that it leaves.
+#[tokio::test]
+async fn a_process_that_is_told_to_stop_does_not_wait_until_one_that_is_stuck_has_left() {
+    let taking = Taking::begin().await;
+    let mut line = taking.line().await;
+    let reset_key = [7; 32];
+    let sockets = format!(
+        "{{\"sockets\":{{\"sockets\":[],\"row\":{{\"generation\":{{\"number\":0,\"key\":[1,2]}},\"reset_key\":{reset_key:?}}},\"more\":false}}}}"
+    );
+    line.write_u32(u32::try_from(sockets.len()).unwrap()).await.unwrap();
+    line.write_all(sockets.as_bytes()).await.unwrap();
+    assert!(heard(&mut line).await.starts_with("{\"ready\":"));
+    let running = taking.stopped().await.unwrap();
+    let still = line.into_std().unwrap().read(&mut [0]).unwrap_err();
+    assert_eq!(still.kind(), ErrorKind::WouldBlock, "it would have given up after ten seconds");
+    assert!(!running.may_be_superseded(), "it is about to end");
+    soon("the end", running.drain()).await;
 }
 
 /// A run folder that cannot be used is found out while the process before still answers.
