@@ -14,7 +14,17 @@ pub(super) fn look(path: &Path) -> Option<Refused> {
 }
 
 pub(super) fn advice((path, why): &Refused) -> Advice {
-    let folder = path.parent().unwrap_or(Path::new("/")).display();
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    let name = made_by_systemd(folder).filter(|_| *why == ErrorKind::NotFound);
+    if let Some(name) = name {
+        let what = format!("unix:{} has no folder yet", path.display());
+        let cure = format!(
+            "systemd makes it when it starts the service (RuntimeDirectory={name} in the unit); without systemd, `mkdir {}`",
+            folder.display()
+        );
+        return Advice { is_fault: false, what, cure };
+    }
+    let folder = folder.display();
     let (what, cure) = match why {
         ErrorKind::AddrInUse => (
             "is in use by another program",
@@ -39,6 +49,12 @@ pub(super) fn advice((path, why): &Refused) -> Advice {
         _ => ("cannot be listened on", format!("the system says: {why}")),
     };
     Advice { is_fault: true, what: format!("unix:{} {what}", path.display()), cure }
+}
+
+/// The name of a folder that is a service's own, which is gone when the machine starts and there when the service does.
+fn made_by_systemd(folder: &Path) -> Option<&str> {
+    let name = folder.strip_prefix("/run").ok()?.to_str()?;
+    (name.starts_with("verge-") && !name.contains('/')).then_some(name)
 }
 
 #[cfg(test)]
@@ -72,5 +88,24 @@ mod tests {
         check(&folder.path().join("none/admin.sock"), Some("has no folder"));
         let long = folder.path().join("x".repeat(200));
         check(&long, Some("cannot be listened on"));
+    }
+
+    #[test]
+    fn a_folder_that_systemd_makes_at_the_start_is_no_fault_before_it() {
+        let check = |path: &str, why, is_fault: bool| {
+            let advice = advice(&(path.into(), why));
+            assert_eq!(advice.is_fault, is_fault, "{advice:?}");
+            assert!(
+                is_fault
+                    || advice.cure.contains("RuntimeDirectory=verge-")
+                        && advice.cure.contains("`mkdir /run/verge-")
+            );
+        };
+        check("/run/verge-edge/admin.sock", ErrorKind::NotFound, false);
+        check("/run/verge-edge-one/admin.sock", ErrorKind::NotFound, false);
+        check("/run/verge-edge/deeper/admin.sock", ErrorKind::NotFound, true);
+        check("/run/other/admin.sock", ErrorKind::NotFound, true);
+        check("/srv/verge-edge/admin.sock", ErrorKind::NotFound, true);
+        check("/run/verge-edge/admin.sock", ErrorKind::PermissionDenied, true);
     }
 }
