@@ -5,7 +5,7 @@ use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use rustls::crypto::aws_lc_rs;
@@ -187,15 +187,27 @@ impl Certificates {
     /// Looks at the files and takes them over if they changed and all of them can be used. A fault is told
     /// once for each change; files that cannot be read are tried again at the next look.
     pub fn look(&self, why: Look) -> Looked {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let files = self.current.load().files.clone();
-        let stamps = stamps(&files);
-        let settled = seen.looked == stamps;
-        seen.looked.clone_from(&stamps);
-        if why == Look::Passing && (seen.read.as_ref() == Some(&stamps) || !settled) {
-            return Looked::Same;
+        self.look_by(why, read)
+    }
+
+    /// As [`Certificates::look`], where `read` reads the files.
+    ///
+    /// Nothing is held meanwhile: a file system that does not answer holds up no reload, which may name files of another one. What
+    /// was read of files that a reload has taken out of service does not count.
+    fn look_by(&self, why: Look, read: impl FnOnce(Vec<Files>) -> Result<Set, CertificateError>) -> Looked {
+        let before = self.current.load_full();
+        let stamps = stamps(&before.files);
+        {
+            let Some(mut seen) = self.seen_of(&before) else { return Looked::Same };
+            let settled = seen.looked == stamps;
+            seen.looked.clone_from(&stamps);
+            if why == Look::Passing && (seen.read.as_ref() == Some(&stamps) || !settled) {
+                return Looked::Same;
+            }
         }
-        match read(files) {
+        let new = read(before.files.clone());
+        let Some(mut seen) = self.seen_of(&before) else { return Looked::Same };
+        match new {
             Ok(new) => {
                 (seen.read, seen.unreadable) = (Some(stamps), None);
                 self.take_over(new)
@@ -211,6 +223,12 @@ impl Certificates {
                 Looked::Refused(error)
             }
         }
+    }
+
+    /// The state of the files of a set, as long as it is in service.
+    fn seen_of(&self, set: &Arc<Set>) -> Option<MutexGuard<'_, Seen>> {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::ptr_eq(set, &self.current.load()).then_some(seen)
     }
 
     fn take_over(&self, new: Set) -> Looked {
@@ -344,6 +362,21 @@ mod tests {
         write(folder.path(), "c", &["d.example"]);
         assert!(matches!(certificates.look(Look::Asked), Looked::Renewed));
         assert!(certificates.covers("d.example"));
+    }
+
+    #[test]
+    fn files_that_take_long_to_read_hold_up_no_others_and_count_no_more_then() {
+        let folder = tempfile::tempdir().unwrap();
+        let certificates = Certificates::load(vec![write(folder.path(), "a", &["a.example"])]).unwrap();
+        write(folder.path(), "a", &["a.example"]);
+        let looked = certificates.look_by(Look::Asked, |files| {
+            assert!(certificates.seen.try_lock().is_ok(), "a reload would wait");
+            let others = vec![write(folder.path(), "b", &["b.example"])];
+            certificates.put(Certificates::prepare(others).unwrap());
+            read(files)
+        });
+        assert!(matches!(looked, Looked::Same));
+        assert!(certificates.covers("b.example") && !certificates.covers("a.example"));
     }
 
     #[test]
