@@ -19,6 +19,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// For other name servers to obey a drain, once nothing but that is waited for and nothing changes.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Below the tables: `explain` has the shares of one client's place.
+const SHARES: &str = "share: the part of the answers to clients of no place that a member is first in\n\n";
+
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Only pools at or below this name
@@ -57,7 +60,10 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         leaving.clear();
     }
     say(&match args.format {
-        Format::Human => text(&pools, clock::moment().unix_seconds) + &left(&leaving) + &heard(&nodes),
+        Format::Human => {
+            let note = if pools.is_empty() { "" } else { SHARES };
+            text(&pools, clock::moment().unix_seconds) + note + &left(&leaving) + &heard(&nodes)
+        }
         Format::Json => json(&pools),
     });
     Ok(())

@@ -93,7 +93,8 @@ pub struct MemberStatus {
     pub drained: bool,
     /// The member's fate, in words.
     pub fate: String,
-    /// The part of all answers that it is first in, in thousandths.
+    /// The part of the answers to clients of no place that it is first in, in thousandths; in an explanation, of those to clients that
+    /// are where the client is.
     pub share: u32,
     /// Of a drained member: seconds until no answer that names it may be kept any more, of any name server that is heard.
     pub safe_in: Option<u64>,
@@ -184,16 +185,19 @@ impl PoolSource {
         gauges(encoder, &pools, "pool_member_up", help, |it| Some(u64::from(it.state != "down")))?;
         let help = "Since when members of pools are in their state, in Unix seconds";
         gauges(encoder, &pools, "pool_member_since_timestamp_seconds", help, |it| it.since)?;
-        let help = "The part of all answers that a member of a pool is first in, in thousandths";
-        gauges(encoder, &pools, "pool_member_share_permille", help, |it| Some(u64::from(it.share)))?;
-        let help = "Thousandths of what a member of a pool can bear, as it told";
-        gauges(encoder, &pools, "pool_member_load_permille", help, |it| it.load.map(u64::from))?;
+        let help = "The part of the answers to clients of no place that a member of a pool is first in, from 0 to 1";
+        gauges(encoder, &pools, "pool_member_share_ratio", help, |it| Some(f64::from(it.share) / 1000.0))?;
+        let help = "The part of what it can bear that a member of a pool bears, as it told: 1 is all";
+        gauges(encoder, &pools, "pool_member_load_ratio", help, |it| Some(f64::from(it.load?) / 1000.0))?;
         let help = "Seconds of a round trip to a member of a pool, as far as steering follows them";
         gauges(encoder, &pools, "pool_member_rtt_seconds", help, |it| Some(f64::from(it.rtt?) / 1e6))?;
         let help = "Members of pools that are drained: 1";
         gauges(encoder, &pools, "pool_member_drained", help, |it| Some(u64::from(it.drained)))?;
         let help = "Changes of state of members of pools since the start";
-        gauges(encoder, &pools, "pool_member_flips", help, |it| Some(it.flips))?;
+        let mut flips = encoder.encode_descriptor("pool_member_flips", help, None, MetricType::Counter)?;
+        each(&pools, |labels, member| {
+            flips.encode_family(labels)?.encode_counter::<[(&str, &str); 0], _, u64>(&member.flips, None)
+        })?;
         let help =
             "Checks of members that began more than an interval late, since too many others do not answer";
         counter(encoder, "steer_checks_late", help, late)?;
@@ -214,13 +218,87 @@ fn gauges<V: EncodeGaugeValue>(
     of: impl Fn(&MemberStatus) -> Option<V>,
 ) -> fmt::Result {
     let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-    for pool in pools {
-        for member in &pool.members {
-            let Some(value) = of(member) else { continue };
+    each(pools, |labels, member| match of(member) {
+        Some(value) => metric.encode_family(labels)?.encode_gauge(&value),
+        None => Ok(()),
+    })
+}
+
+/// Each member with its labels. A name has pools of both types in both views.
+fn each(
+    pools: &[PoolStatus],
+    mut write: impl FnMut(&[(&str, &str); 4], &MemberStatus) -> fmt::Result,
+) -> fmt::Result {
+    for PoolStatus { pool, rtype, view, members, .. } in pools {
+        for member in members {
             let address = member.address.to_string();
-            let labels = [("pool", &*pool.pool), ("view", &*pool.view), ("address", &*address)];
-            metric.encode_family(&labels)?.encode_gauge(&value)?;
+            let labels =
+                [("pool", pool.as_str()), ("type", rtype.as_str()), ("view", view.as_str()), ("address", &*address)];
+            write(&labels, member)?;
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::metrics::{Format, Metrics};
+
+    #[test]
+    fn members_are_told_in_base_units_by_pool_type_and_view() {
+        let member = MemberStatus {
+            address: [192, 0, 2, 1].into(),
+            state: "down".to_owned(),
+            since: Some(1_800_000_000),
+            checked: None,
+            why: String::new(),
+            held: false,
+            flips: 3,
+            votes: Vec::new(),
+            load: Some(420),
+            followed: None,
+            rtt: Some(8_400),
+            weight: 1,
+            priority: 0,
+            drained: true,
+            fate: String::new(),
+            share: 250,
+            safe_in: None,
+            drain: None,
+        };
+        let unknown = MemberStatus { state: "unknown".to_owned(), load: None, rtt: None, ..member.clone() };
+        let pool = |rtype: &str, member: MemberStatus| PoolStatus {
+            pool: "www.example.com.".to_owned(),
+            rtype: rtype.to_owned(),
+            view: "outside".to_owned(),
+            members: vec![member],
+            ..PoolStatus::default()
+        };
+        let metrics = Arc::new(Metrics::default());
+        metrics.pools.set(move || Steered {
+            pools: vec![pool("A", member.clone()), pool("AAAA", unknown.clone())],
+            ..Steered::default()
+        });
+        let text = metrics.encode(Format::Prometheus);
+        let of = |rtype: &str| {
+            format!("{{pool=\"www.example.com.\",type=\"{rtype}\",view=\"outside\",address=\"192.0.2.1\"}}")
+        };
+        for line in [
+            "# TYPE verge_dns_pool_member_flips_total counter".to_owned(),
+            format!("verge_dns_pool_member_flips_total{} 3", of("A")),
+            format!("verge_dns_pool_member_up{} 0", of("A")),
+            format!("verge_dns_pool_member_up{} 1", of("AAAA")),
+            format!("verge_dns_pool_member_share_ratio{} 0.25", of("A")),
+            format!("verge_dns_pool_member_load_ratio{} 0.42", of("A")),
+            format!("verge_dns_pool_member_rtt_seconds{} 0.0084", of("A")),
+            format!("verge_dns_pool_member_drained{} 1", of("A")),
+            format!("verge_dns_pool_member_since_timestamp_seconds{} 1800000000", of("A")),
+        ] {
+            assert!(text.lines().any(|there| there == line), "{line} is not in\n{text}");
+        }
+        assert!(!text.contains("permille") && !text.contains(&format!("load_ratio{}", of("AAAA"))), "{text}");
+    }
 }
