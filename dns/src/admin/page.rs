@@ -11,7 +11,7 @@ use super::html::{
 };
 use super::load::{Answers, Load, Point, Share, Told};
 use crate::explain::shown::{HiddenRecord, Shown};
-use crate::metrics::{CopyStatus, MemberStatus, Notice, PoolStatus, Status, ZoneStatus};
+use crate::metrics::{CopyStatus, MemberStatus, Notice, PoolStatus, Status, ZoneStatus, worst_first};
 
 /// The style, as a file of its own: the policy of the page allows no other.
 pub(super) const STYLE: &str = include_str!("page/page.css");
@@ -210,8 +210,7 @@ fn hidden_counts(zones: &[ZoneStatus]) -> String {
 }
 
 fn pools(pools: &[PoolStatus]) -> String {
-    let members: Vec<_> =
-        pools.iter().flat_map(|pool| pool.members.iter().map(move |member| (pool, member))).collect();
+    let members = worst_first(pools);
     let row = |(pool, member): &(&PoolStatus, &MemberStatus)| {
         vec![
             text(&format!("{} {}", pool.pool, pool.rtype)),
@@ -222,7 +221,8 @@ fn pools(pools: &[PoolStatus]) -> String {
             text(&member.fate),
         ]
     };
-    let caption = some_of(members.len().min(MOST_ROWS), members.len(), "Members of pools");
+    let what = "Members of pools, those that are down, drained or loaded first, with their shares of clients of no place";
+    let caption = some_of(members.len().min(MOST_ROWS), members.len(), what);
     let head = ["Pool", "View", "Member", "State", "#share", "Fate"];
     table(&caption, &head, members.iter().take(MOST_ROWS).map(row).collect())
 }
@@ -288,15 +288,13 @@ mod tests {
 
     const HOSTILE: &str = "<img src=x onerror=alert(1)>\"'&\u{202e}\u{7}{{now}}";
 
-    fn hostile() -> Told {
-        let text = || HOSTILE.to_owned();
-        let share = || vec![Share { name: text(), rate: 1.0, total: 1.0 }];
-        let member = MemberStatus {
-            address: [192, 0, 2, 1].into(),
-            state: text(),
+    fn member(last: u8, text: &str) -> MemberStatus {
+        MemberStatus {
+            address: [192, 0, 2, last].into(),
+            state: text.to_owned(),
             since: None,
             checked: None,
-            why: text(),
+            why: text.to_owned(),
             held: false,
             flips: 0,
             votes: Vec::new(),
@@ -306,11 +304,17 @@ mod tests {
             weight: 1,
             priority: 1,
             drained: false,
-            fate: text(),
+            fate: text.to_owned(),
             share: 1000,
             safe_in: None,
             drain: None,
-        };
+        }
+    }
+
+    fn hostile() -> Told {
+        let text = || HOSTILE.to_owned();
+        let share = || vec![Share { name: text(), rate: 1.0, total: 1.0 }];
+        let member = member(1, HOSTILE);
         let status = Status {
             zones: vec![ZoneStatus {
                 zone: text(),
@@ -401,5 +405,19 @@ mod tests {
         );
         assert!(page.find("z9999.example.").unwrap() < page.find("z0.example.").unwrap());
         assert!(page.len() < 64_000, "{}", page.len());
+    }
+
+    #[test]
+    fn members_that_are_down_drained_or_loaded_are_not_cut_off() {
+        let mut members: Vec<MemberStatus> = (0..250).map(|last| member(last, "up")).collect();
+        members[247].load = Some(960);
+        members[248].drained = true;
+        members[249].state = "down".to_owned();
+        let pool = |members: &[MemberStatus]| PoolStatus { members: members.to_vec(), ..PoolStatus::default() };
+        let html = pools(&[pool(&members[..100]), pool(&members[100..])]);
+        assert!(html.contains("of no place: 100 of 250"), "{html}");
+        let places: Vec<_> =
+            [249, 248, 247, 0, 1].map(|last| html.find(&format!(">192.0.2.{last}<")).expect("it is shown")).into();
+        assert!(places.is_sorted(), "{places:?}");
     }
 }

@@ -8,7 +8,7 @@ use super::terminal::{Colour, fitted, is_coloured, painted};
 use super::{Failure, Source, is_heard, zones};
 use crate::admin::{Latency, Load, Told, bytes, count, seconds, span};
 use crate::config::Admin;
-use crate::metrics::{MemberStatus, PoolStatus, Status, ZoneStatus};
+use crate::metrics::{MemberStatus, PoolStatus, Status, ZoneStatus, worst_first};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -22,7 +22,7 @@ pub(super) struct Args {
     count: Option<u64>,
 }
 
-/// Zones at fault, and members of pools, of a screen; all of it fits in 24 lines of 80 columns.
+/// Zones at fault, and members of pools with those at fault first, of a screen; all of it fits in 24 lines of 80 columns.
 const SHOWN: usize = 4;
 
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
@@ -129,9 +129,8 @@ fn screen(told: &Told, is_coloured: bool) -> Vec<String> {
     }
     if !status.pools.is_empty() {
         lines.push(String::new());
-        let members =
-            status.pools.iter().flat_map(|pool| pool.members.iter().map(move |member| (pool, member)));
-        lines.extend(members.take(SHOWN).map(|(pool, it)| member(pool, it, is_coloured)));
+        let members = worst_first(&status.pools).into_iter().take(SHOWN);
+        lines.extend(members.map(|(pool, it)| member(pool, it, is_coloured)));
     }
     if let Some(trouble) = load.troubles.first() {
         let colour = if trouble.level == "error" { Colour::Red } else { Colour::Yellow };
@@ -148,8 +147,9 @@ fn latency(latency: Latency) -> String {
 
 fn member(pool: &PoolStatus, member: &MemberStatus, is_coloured: bool) -> String {
     let share = format!("{:.1} %", f64::from(member.share) / 10.0);
+    let drained = if member.drained { ", drained" } else { "" };
     let text = format!(
-        "{} {} {:>8} {}",
+        "{} {} {:>8} {}{drained}",
         fitted(&pool.pool, 28),
         fitted(&member.address.to_string(), 24),
         share,
@@ -190,6 +190,38 @@ mod tests {
         }
         assert!(lines.contains(&"9 zones, 9 not current".to_owned()), "{lines:#?}");
         assert!(screen(&told(), true).concat().contains("\x1b[31m"));
+    }
+
+    #[test]
+    fn a_screen_has_the_members_that_are_down_however_many_there_are() {
+        let member = |last: u8| MemberStatus {
+            address: [192, 0, 2, last].into(),
+            state: if last == 8 { "down" } else { "up" }.to_owned(),
+            since: None,
+            checked: None,
+            why: String::new(),
+            held: false,
+            flips: 0,
+            votes: Vec::new(),
+            load: None,
+            followed: None,
+            rtt: None,
+            weight: 1,
+            priority: 0,
+            drained: last == 7,
+            fate: String::new(),
+            share: 125,
+            safe_in: None,
+            drain: None,
+        };
+        let pool = PoolStatus { members: (1..=8).map(member).collect(), ..PoolStatus::default() };
+        let told = Told { status: Status { pools: vec![pool], ..Status::default() }, ..told() };
+        let lines = screen(&told, false);
+        let shown: Vec<&String> = lines.iter().filter(|line| line.contains("192.0.2.")).collect();
+        assert_eq!(shown.len(), SHOWN, "{lines:#?}");
+        assert!(shown[0].contains("192.0.2.8") && shown[0].ends_with(" down"), "{shown:?}");
+        assert!(shown[1].contains("192.0.2.7") && shown[1].ends_with("up, drained"), "{shown:?}");
+        assert!(lines.len() <= 24 && lines.iter().all(|line| line.chars().count() <= 80), "{lines:#?}");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Pools and their members, for people and as metrics.
 
+use std::cmp::Reverse;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::OnceLock;
@@ -101,6 +102,17 @@ pub struct MemberStatus {
     /// The command that took it out of service, if one did.
     #[serde(default)]
     pub drain: Option<DrainStatus>,
+}
+
+/// All members with their pools, in the order in which people should hear of them: those that are down, then those that are drained, then
+/// those that are loaded, by tens of percent. A list that is cut shows what is wrong.
+pub(crate) fn worst_first(pools: &[PoolStatus]) -> Vec<(&PoolStatus, &MemberStatus)> {
+    let members = pools.iter().flat_map(|pool| pool.members.iter().map(move |member| (pool, member)));
+    let mut members: Vec<_> = members.collect();
+    members.sort_by_key(|(_, member)| {
+        (member.state != "down", !member.drained, Reverse(member.load.map(|load| load / 100)))
+    });
+    members
 }
 
 /// A command that took a member out of service.
