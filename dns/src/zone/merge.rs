@@ -30,6 +30,7 @@ const MOST_ROUNDS: usize = 12;
 /// Merges two versions of one zone.
 pub fn merge(outside: &Zone, inside: &Zone, rules: &Rules) -> Merged {
     let mut entries = join(outside, inside);
+    mark_members(&mut entries);
     let apex = &outside.apex;
     let mut open = Vec::new();
     for _ in 0..MOST_ROUNDS {
@@ -148,7 +149,34 @@ impl Entry {
     fn also(&mut self, record: &Record, is_outside: bool) {
         self.outside |= is_outside;
         self.inside |= !is_outside;
+        self.record.steer |= record.steer;
         self.record.ttl = self.record.ttl.min(record.ttl);
+    }
+}
+
+/// A member of a pool that insiders alone have says so: beside public ones `check` refuses a private one that does not (D20).
+fn mark_members(entries: &mut [Entry]) {
+    // By its name, whether outsiders get an A, and an AAAA record of it.
+    let mut pools: HashMap<Name, [bool; 2]> = HashMap::default();
+    for entry in entries.iter().filter(|entry| entry.record.steer) {
+        pools.entry(entry.record.owner.clone()).or_default();
+    }
+    let place = |record: &Record| match record.rtype {
+        Type::A => Some(0),
+        Type::AAAA => Some(1),
+        _ => None,
+    };
+    for Entry { record, .. } in entries.iter().filter(|entry| entry.outside) {
+        if let (Some(at), Some(public)) = (place(record), pools.get_mut(&record.owner)) {
+            public[at] = true;
+        }
+    }
+    for Entry { record, .. } in entries.iter_mut().filter(|entry| !entry.outside) {
+        if let (Some(at), Some(public)) = (place(record), pools.get(&record.owner))
+            && public[at]
+        {
+            record.mark = Some(Mark::Internal);
+        }
     }
 }
 
@@ -234,14 +262,15 @@ fn write(apex: &Name, entries: &[Entry]) -> String {
     let owners: Vec<String> = entries.iter().map(|entry| relative(&entry.record.owner, apex)).collect();
     let width = owners.iter().map(String::len).max().unwrap_or_default().min(MOST_WIDTH);
     for (entry, owner) in entries.iter().zip(owners) {
-        let Record { ttl, rtype, rdata, mark, .. } = &entry.record;
+        let Record { ttl, rtype, rdata, mark, steer, .. } = &entry.record;
         if let Some(open) = &entry.open {
             writeln!(text, "; decide: {open}").expect(INFALLIBLE);
         }
         write!(text, "{owner:width$} {ttl:<6} IN {:<6} ", rtype.to_string()).expect(INFALLIBLE);
         write_rdata(*rtype, rdata, &mut text).expect(INFALLIBLE);
-        if let Some(mark) = mark {
-            write!(text, " ; verge: {}", mark.as_str()).expect(INFALLIBLE);
+        let marks: Vec<&str> = mark.iter().map(|mark| mark.as_str()).chain(steer.then_some("steer")).collect();
+        if !marks.is_empty() {
+            write!(text, " ; verge: {}", marks.join(" ")).expect(INFALLIBLE);
         }
         text.push('\n');
     }

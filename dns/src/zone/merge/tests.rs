@@ -92,6 +92,21 @@ fn an_address_of_both_stays_beside_one_of_the_inside() {
 }
 
 #[test]
+fn a_pool_stays_one_and_says_which_members_are_internal() {
+    check(
+        "www A 203.0.113.1 ; verge: steer\nwww A 203.0.113.2\ndb A 203.0.113.3\n",
+        "www A 203.0.113.2\nwww A 10.0.0.1 ; verge: steer\ndb A 203.0.113.3 ; verge: steer\nlan A 10.0.0.2 ; verge: steer\n",
+        &[
+            "db 3600 IN A 203.0.113.3 ; verge: steer",
+            "lan 3600 IN A 10.0.0.2 ; verge: steer",
+            "www 3600 IN A 203.0.113.1 ; verge: steer",
+            "www 3600 IN A 203.0.113.2 ; verge: both",
+            "www 3600 IN A 10.0.0.1 ; verge: internal steer",
+        ],
+    );
+}
+
+#[test]
 fn a_serial_that_differs_makes_no_second_soa() {
     let with_serial = |serial: u32| zone(&HEAD.replace("hostmaster 1 ", &format!("hostmaster {serial} ")));
     let merged = merge(&with_serial(7), &with_serial(9), &Rules::default());
