@@ -94,6 +94,7 @@ fn wanted(config: &Config) -> Wanted {
         listen.extend(tcp.into_iter().flatten().map(|it| (Carrier::Tcp, *it)));
         listen.extend([plain, &encrypted.quic].into_iter().flatten().map(|it| (Carrier::Udp, *it)));
     }
+    listen.extend(config.quorum.iter().map(|quorum| (Carrier::Tcp, quorum.listen)));
     let mut socket = None;
     match config.admin.as_ref().map(|admin| &admin.listen) {
         Some(AdminAddress::Tcp(address)) => listen.push((Carrier::Tcp, *address)),
@@ -104,6 +105,7 @@ fn wanted(config: &Config) -> Wanted {
     let own = config.admin.iter().filter_map(|admin| admin.tls.as_ref());
     let tls = config.tls.iter().chain(own).map(|tls| tls.key.clone());
     let token = config.admin.iter().map(|admin| admin.token_file.clone());
+    let node = config.quorum.iter().map(|quorum| quorum.identity.key.clone());
     let receive_bytes = config.udp.receive_buffer_bytes.map_or(UDP_RECEIVE_BYTES, |bytes| bytes as u64);
     Wanted {
         descriptors: tables * config.tcp.max_connections as u64 + SPARE_DESCRIPTORS,
@@ -111,7 +113,7 @@ fn wanted(config: &Config) -> Wanted {
         memory_bytes,
         listen,
         socket,
-        secrets: keys.chain(tls).chain(token).collect(),
+        secrets: keys.chain(tls).chain(token).chain(node).collect(),
     }
 }
 
@@ -420,6 +422,17 @@ mod tests {
             assert_eq!(wanted.descriptors, tables * 4096 + SPARE_DESCRIPTORS, "{listen}");
             assert_eq!(wanted.memory_bytes >> 20, mib, "{listen} {rest}");
         }
+    }
+
+    #[test]
+    fn a_quorum_needs_its_address_and_a_key_that_nobody_else_reads() {
+        let text = "zones = \"z\"\nlisten = [\"192.0.2.1:53\"]\n[steer.quorum]\nlisten = \"192.0.2.1:5300\"\n\
+                    nodes = [\"192.0.2.1:5300#ns1.example\", \"192.0.2.2:5300#ns2.example\"]\n\
+                    certificate = \"ns1.pem\"\nkey = \"ns1.key\"\nca = \"ca.pem\"\n";
+        let config = crate::config::parse(text, "/".as_ref(), "dns.toml".as_ref());
+        let wanted = wanted(&config.unwrap_or_else(|error| panic!("{error}")));
+        assert!(wanted.listen.contains(&(Carrier::Tcp, "192.0.2.1:5300".parse().unwrap())), "{wanted:?}");
+        assert_eq!(wanted.secrets, [PathBuf::from("/ns1.key")]);
     }
 
     #[test]
