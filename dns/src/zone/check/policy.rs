@@ -3,7 +3,7 @@
 use super::Found;
 use crate::name::Name;
 use crate::rtype::Type;
-use crate::zone::{Mark, Record, Zone};
+use crate::zone::{Mark, Position, Record, Zone};
 
 pub(super) fn judge(zone: &Zone, found: &mut Found) {
     for set in zone.order().sets().filter(|set| set.count() > 1) {
@@ -12,20 +12,24 @@ pub(super) fn judge(zone: &Zone, found: &mut Found) {
             continue;
         }
         for policy in [Policy::Spf, Policy::Dmarc] {
-            let mut records = texts().filter(|record| policy.is_in(record));
-            let Some(first) = records.next() else { continue };
-            if let Some(second) = records.find(|second| meet(first, second)) {
-                policy.tell(first, second, found);
+            // The first two that a side sees. Without a mark, outsiders may see a record, and insiders do.
+            let seen_without = |mark: Mark| {
+                let mut seen = texts().filter(|record| policy.is_in(record) && record.mark != Some(mark));
+                Some((seen.next()?, seen.next()?))
+            };
+            let (outside, inside) = (seen_without(Mark::Internal), seen_without(Mark::Outside));
+            if outside.map(places) == inside.map(places) {
+                outside.iter().for_each(|(first, second)| policy.tell(first, second, "", found));
+                continue;
             }
+            outside.iter().for_each(|(first, second)| policy.tell(first, second, " outside", found));
+            inside.iter().for_each(|(first, second)| policy.tell(first, second, " inside", found));
         }
     }
 }
 
-/// Whether insiders or outsiders see both. Without a mark, outsiders may see it, and insiders do.
-fn meet(first: &Record, second: &Record) -> bool {
-    let outside = |record: &Record| record.mark != Some(Mark::Internal);
-    let inside = |record: &Record| record.mark != Some(Mark::Outside);
-    outside(first) && outside(second) || inside(first) && inside(second)
+fn places((first, second): (&Record, &Record)) -> (Position, Position) {
+    (first.at, second.at)
 }
 
 #[derive(Clone, Copy)]
@@ -46,13 +50,13 @@ impl Policy {
         begins && text.get(version.len()).is_none_or(|next| ends.contains(next))
     }
 
-    fn tell(self, first: &Record, second: &Record, found: &mut Found) {
+    fn tell(self, first: &Record, second: &Record, side: &str, found: &mut Found) {
         let (name, effect, code) = match self {
             Self::Spf => ("SPF", "mail servers take neither (permerror, RFC 7208 §4.5)", "several-spf"),
             Self::Dmarc => ("DMARC", "mail servers take neither (RFC 7489 §6.6.3)", "several-dmarc"),
         };
         let message = format!(
-            "{} has a second {name} record; the first stands in line {}: {effect}",
+            "{} has a second {name} record{side}; the first stands in line {}: {effect}",
             second.owner, first.at.line
         );
         found.warning(Some(second.at), code, message, "join them into one record");

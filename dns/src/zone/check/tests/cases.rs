@@ -94,6 +94,26 @@ fn a_name_has_one_spf_and_one_dmarc_policy() {
 }
 
 #[test]
+fn two_policies_that_one_side_sees_are_told_whatever_stands_before_them() {
+    let told = |line: u32, owner: &str, side: &str, first: u32| {
+        format!(
+            "{line} warning[several-spf] {owner}.example.com. has a second SPF record {side}; the first stands in line {first}: mail servers take neither (permerror, RFC 7208 §4.5)"
+        )
+    };
+    check_zone(
+        "x TXT \"v=spf1 mx -all\" ; verge: outside\nx TXT \"v=spf1 a -all\" ; verge: internal\nx TXT \"v=spf1 -all\" ; verge: internal\n\
+         y TXT \"v=spf1 mx -all\"\ny TXT \"v=spf1 a -all\" ; verge: internal\n\
+         z TXT \"v=spf1 mx -all\" ; verge: internal\nz TXT \"v=spf1 a -all\"\nz TXT \"v=spf1 -all\" ; verge: outside\n",
+        &[
+            &told(6, "x", "inside", 5),
+            &told(8, "y", "inside", 7),
+            &told(10, "z", "inside", 9),
+            &told(11, "z", "outside", 10),
+        ],
+    );
+}
+
+#[test]
 fn a_set_that_no_message_carries_is_told() {
     let pool = |count: u32| -> String {
         (0..count).map(|n| format!("pool A 20.0.{}.{}\n", n / 256, n % 256)).collect()
