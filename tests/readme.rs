@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails where it stands")]
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 #[test]
@@ -17,6 +18,23 @@ fn its_configurations_are_accepted() {
     for edge in &blocks[1..] {
         verge_edge::config::parse(edge, &root(), Path::new("edge.toml")).unwrap_or_else(|e| panic!("{e}"));
     }
+}
+
+#[test]
+fn its_name_server_gives_no_warning_and_hides_no_public_record_of_the_samples() {
+    let config = verge_dns::config::parse(&blocks("toml")[0], &root(), Path::new("dns.toml"));
+    let config = config.unwrap_or_else(|e| panic!("{e}"));
+    let warnings: Vec<&str> = config.warnings.iter().map(|warning| warning.message.as_str()).collect();
+    assert_eq!(warnings, [""; 0]);
+    let mut seen = 0;
+    for entry in std::fs::read_dir(root().join("zones")).unwrap() {
+        let text = std::fs::read_to_string(entry.unwrap().path()).unwrap();
+        for address in text.split_whitespace().filter_map(|word| word.parse::<IpAddr>().ok()) {
+            assert!(!config.private.iter().any(|net| net.contains(&address)), "{address} would be hidden");
+            seen += 1;
+        }
+    }
+    assert!(seen >= 30, "{seen}");
 }
 
 #[test]
@@ -61,9 +79,11 @@ fn configurations_of_the_pages_are_accepted() {
                     && ["secondaries.md", "steering.md", "updates.md", "privacy.md"].contains(&&*name);
             let config = if is_whole { block.to_owned() } else { completed(block, is_dns) };
             let error = if is_dns {
-                verge_dns::config::parse(&config, folder.path(), Path::new("dns.toml"))
-                    .err()
-                    .map(|e| e.to_string())
+                let read = verge_dns::config::parse(&config, folder.path(), Path::new("dns.toml"));
+                let warned = |config: &verge_dns::config::Config| {
+                    config.warnings.first().filter(|_| is_whole).map(|warning| warning.message.clone())
+                };
+                read.map_or_else(|error| Some(error.to_string()), |config| warned(&config))
             } else {
                 verge_edge::config::parse(&config, folder.path(), Path::new("edge.toml"))
                     .err()
