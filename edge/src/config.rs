@@ -76,6 +76,8 @@ pub struct Config {
     pub trusted_proxies: Vec<IpNet>,
     /// Edges whose parent this one is; they are among the trusted proxies.
     pub children: Vec<IpNet>,
+    /// Clients that are told all of the edge's health; none if the file has no list.
+    pub health_from: Option<Vec<IpNet>>,
     /// Peers whose connections begin with a header of the PROXY protocol, version 2.
     pub proxy_protocol: Vec<IpNet>,
     /// The memory store.

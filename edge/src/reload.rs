@@ -309,6 +309,7 @@ impl Reloader {
         self.cache.put_in_service(config.sites);
         self.clients.obey(config.limits, config.trusted_proxies, config.proxy_protocol);
         self.clients.be_parent_of(config.children);
+        self.clients.tell_health_to(config.health_from);
         state.open.commit(listeners, self.operate.clone());
         let (needs_restart, changed): (Vec<Change>, Vec<Change>) =
             changes.into_iter().partition(Change::needs_restart);

@@ -157,6 +157,7 @@ fn begin(
         cache: Arc::clone(&cache),
         trusted_proxies: ArcSwap::from_pointee(config.trusted_proxies.clone()),
         children: ArcSwap::from_pointee(config.children.clone()),
+        health_from: ArcSwap::from_pointee(config.health_from.clone()),
         tunnels: Permits::new(config.limits.upgrades),
         draining: Draining::default(),
         load: Load::default(),

@@ -13,7 +13,7 @@ use super::disk::DiskTables;
 use super::doubts;
 use super::guard::GuardTable;
 use super::head;
-use super::networks::trusted;
+use super::networks::{networks, trusted};
 use super::place::Fault;
 use super::settings::SiteTable;
 use super::site;
@@ -44,6 +44,7 @@ pub(super) fn parse(text: &str, base: &Path, machine_bytes: Option<u64>) -> Resu
     let mut trusted_proxies = trusted(&file.trusted_proxies)?;
     let children = trusted(&file.children)?;
     let proxy_protocol = trusted(&file.proxy_protocol)?;
+    let health_from = file.health_from.as_deref().map(networks).transpose()?;
     if file.site.is_empty() && !is_for_streams {
         return Err(Fault::new(
             0..0,
@@ -69,6 +70,7 @@ pub(super) fn parse(text: &str, base: &Path, machine_bytes: Option<u64>) -> Resu
         tls: tls::tls(file.listen_tls, file.listen_quic, file.tls, base)?,
         trusted_proxies,
         children,
+        health_from,
         proxy_protocol,
         cache,
         sites,
@@ -128,6 +130,7 @@ struct File {
     trusted_proxies: Vec<Spanned<String>>,
     #[serde(default)]
     children: Vec<Spanned<String>>,
+    health_from: Option<Vec<Spanned<String>>>,
     #[serde(default)]
     proxy_protocol: Vec<Spanned<String>>,
     #[serde(default)]

@@ -1,5 +1,6 @@
 //! One request from its head to its answer. [`respond`] is the table of contents; every branch is in it.
 
+use std::net::IpAddr;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use super::body::Body;
 use super::exchange::Exchange;
 use super::load::Now;
 use super::placed::placed;
-use super::service::Service;
+use super::service::{Service, Told};
 use super::{children, cms, https, pages, pass, query, switch, target};
 use crate::cache::{Cache, Found};
 use crate::clock::monotonic;
@@ -41,7 +42,10 @@ use crate::tls::Identity;
 pub(super) async fn handle(service: &Service, arrival: Arrival<'_>) -> Answer {
     let Arrival { mut head, version, peer, body, transport } = arrival;
     if head.uri.path() == HEALTH_PATH {
-        return health(service);
+        // A proxy in front is no outsider, and those whose requests it passes on are.
+        let Sender { client, .. } =
+            sender(peer.client, peer.scheme, &head.headers, &service.trusted_proxies.load());
+        return health(service, client);
     }
     if transport.is_early() {
         if !may_be_early(&head, &body, transport) {
@@ -402,20 +406,30 @@ pub(super) fn seen<'a>(
     }
 }
 
-/// A document for name servers: whether this edge takes requests, and how much it bears of what it can.
-fn health(service: &Service) -> Answer {
+/// A document for name servers: whether this edge takes requests, and how much it bears of what it can, as far as it is for this client.
+fn health(service: &Service, client: IpAddr) -> Answer {
     if service.draining.has_begun() {
         return Answer::plain(StatusCode::SERVICE_UNAVAILABLE, "draining", Outcome::Refused, "health");
     }
-    let now = service.load.now(service.cache.metrics.owed_bytes());
-    let Now { requests, limit, processors, bytes, bytes_limit } = now;
-    let bytes_limit = bytes_limit.map_or_else(String::new, |limit| format!(",\"bytes_limit\":{limit}"));
-    let document = format!(
-        "{{\"status\":\"serving\",\"load\":{:.3},\"requests\":{requests},\"limit\":{limit},\"processors\":{processors:.3},\"bytes\":{bytes}{bytes_limit}}}\n",
-        now.load()
-    );
+    let now = || service.load.now(service.cache.metrics.owed_bytes());
+    let more = match service.health_for(client) {
+        Told::Status => String::new(),
+        Told::Load => format!(",\"load\":{:.3}", now().load()),
+        Told::All => of_all(&now()),
+    };
+    let document = format!("{{\"status\":\"serving\"{more}}}\n");
     let mut answer = Answer::plain(StatusCode::OK, "serving", Outcome::Hit, "health");
     answer.head.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     answer.body = Body::whole(document);
     answer
+}
+
+/// The load and all that it is made of.
+fn of_all(now: &Now) -> String {
+    let Now { requests, limit, processors, bytes, bytes_limit } = now;
+    let bytes_limit = bytes_limit.map_or_else(String::new, |limit| format!(",\"bytes_limit\":{limit}"));
+    format!(
+        ",\"load\":{:.3},\"requests\":{requests},\"limit\":{limit},\"processors\":{processors:.3},\"bytes\":{bytes}{bytes_limit}",
+        now.load()
+    )
 }

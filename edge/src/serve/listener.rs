@@ -94,6 +94,11 @@ impl Listeners {
         self.service.be_parent_of(children);
     }
 
+    /// From now on these clients are told all of the edge's health.
+    pub(crate) fn tell_health_to(&self, clients: Option<Vec<IpNet>>) {
+        self.service.tell_health_to(clients);
+    }
+
     /// Connections from these addresses begin with a header of the PROXY protocol.
     pub(crate) fn introduced_by(&self, introducers: Vec<IpNet>) {
         self.introducers.store(Arc::new(introducers));

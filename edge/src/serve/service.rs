@@ -16,6 +16,7 @@ use super::permits::Permits;
 use super::strangers::Strangers;
 use crate::cache::Cache;
 use crate::draining::Draining;
+use crate::site::reach::is_public;
 use crate::site::sender::Scheme;
 
 /// The service that answers requests: the cache, and the state that concerns clients alone.
@@ -26,6 +27,8 @@ pub(crate) struct Service {
     pub(crate) trusted_proxies: ArcSwap<Vec<IpNet>>,
     /// Edges whose parent this one is. [`Service::be_parent_of`] changes them.
     pub(crate) children: ArcSwap<Vec<IpNet>>,
+    /// Clients that are told all of this edge's health. [`Service::tell_health_to`] changes them.
+    pub(crate) health_from: ArcSwap<Option<Vec<IpNet>>>,
     /// One permit for each connection that may change protocols.
     pub(crate) tunnels: Arc<Permits>,
     pub(crate) draining: Draining,
@@ -49,6 +52,17 @@ pub(crate) struct Whereabouts {
     pub(crate) alternative: Option<Alternative>,
 }
 
+/// As much as a client is told of the edge's health.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Told {
+    /// Whether it takes requests.
+    Status,
+    /// And how much it bears of what it can.
+    Load,
+    /// And in what: requests, processors, bytes.
+    All,
+}
+
 impl Service {
     /// From now on these proxies are believed.
     pub(super) fn trust(&self, proxies: Vec<IpNet>) {
@@ -60,6 +74,23 @@ impl Service {
     /// From now on these edges are this one's children.
     pub(super) fn be_parent_of(&self, children: Vec<IpNet>) {
         self.cache.change(|| self.children.store(Arc::new(children)));
+    }
+
+    /// From now on these clients are told all of the edge's health, and others its status alone. Without them, loopback and networks that
+    /// are not public are told all; and others the load, which name servers elsewhere need.
+    pub(super) fn tell_health_to(&self, clients: Option<Vec<IpNet>>) {
+        self.health_from.store(Arc::new(clients));
+    }
+
+    /// As much as this client is told of the edge's health.
+    pub(super) fn health_for(&self, client: IpAddr) -> Told {
+        let client = client.to_canonical();
+        match &**self.health_from.load() {
+            Some(networks) if networks.iter().any(|network| network.contains(&client)) => Told::All,
+            Some(_) => Told::Status,
+            None if is_public(client) => Told::Load,
+            None => Told::All,
+        }
     }
 
     /// From now on clients are told of these.

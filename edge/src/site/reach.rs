@@ -49,7 +49,7 @@ impl Reach {
 
 /// Whether an address is the same one everywhere: "globally reachable" in IANA's registries of special-purpose addresses
 /// (RFC 6890), and not a group's.
-fn is_public(address: IpAddr) -> bool {
+pub fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => is_public_v4(address),
         IpAddr::V6(address) => is_public_v6(address),

@@ -3,6 +3,7 @@
 use std::io::{Read as _, Write as _};
 use std::path::Path;
 
+use verge_edge::clock::Clock;
 use verge_edge::{config, run};
 
 use super::client::Client;
@@ -75,6 +76,40 @@ async fn who_asks_and_does_not_read_keeps_nobody_from_the_admin_listener() {
         greedy.push(client);
     }
     assert_eq!(Client::connect(rig.admin).await.get("/readyz").await.status, 200);
+}
+
+#[tokio::test]
+async fn strangers_are_told_no_more_of_the_health_than_the_config_says() {
+    let origin = Origin::start().await;
+    let text = format!(
+        "listen = [\"127.0.0.1:0\"]\ntrusted_proxies = [\"127.0.0.1\"]\n[[site]]\nhosts = [\"site.test\"]\norigins = [\"http://{}\"]\n\
+         [admin]\nlisten = \"127.0.0.1:0\"\n",
+        origin.address
+    );
+    let rig = Rig::by(Clock::system(), &text, true).await;
+    let told = async |rig: &Rig, client: &str| {
+        let fields = if client.is_empty() { String::new() } else { format!("X-Forwarded-For: {client}\r\n") };
+        let got = rig.client().await.get_with(HEALTH, &fields).await;
+        assert_eq!((got.status, got.field("content-type").as_str()), (200, "application/json"));
+        let document: serde_json::Value = serde_json::from_str(&got.text()).unwrap();
+        let mut members: Vec<&str> = document.as_object().unwrap().keys().map(String::as_str).collect();
+        members.sort_unstable();
+        members.join(" ")
+    };
+    let all = "bytes limit load processors requests status";
+    for (client, expected) in [
+        ("", all),
+        ("10.1.2.3", all),
+        ("fd00::1", all),
+        ("9.9.9.9", "load status"),
+        ("2620:fe::fe", "load status"),
+    ] {
+        assert_eq!(told(&rig, client).await, expected, "{client}");
+    }
+    rig.reload(&format!("health_from = [\"9.9.9.0/24\"]\n{text}")).await;
+    for (client, expected) in [("", "status"), ("10.1.2.3", "status"), ("9.9.9.9", all), ("9.9.8.9", "status")] {
+        assert_eq!(told(&rig, client).await, expected, "{client}");
+    }
 }
 
 #[tokio::test]
