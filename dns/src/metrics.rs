@@ -22,12 +22,13 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
 use crate::client::{Listener, Transport};
+use crate::cookie::Proof;
 use crate::ended::Ended;
 use crate::rcode::Rcode;
 use crate::view::Which;
 
 pub use self::counters::Counters;
-use self::counters::{TYPES, type_label};
+use self::counters::{PROOFS, TYPES, type_label};
 pub use self::format::Format;
 use self::pools::PoolSource;
 pub use self::pools::{DrainStatus, LeavingStatus, MemberStatus, NodeStatus, PoolStatus, Vote};
@@ -244,6 +245,7 @@ impl Collector for Metrics {
         self.encode_answering_to(&mut encoder)?;
         self.encode_queries(&mut encoder)?;
         self.encode_truncated(&mut encoder)?;
+        self.encode_cookies(&mut encoder)?;
         let refused = [([("transport", "udp")], self.sum(None, |c| &c.refused_by_kernel))];
         counters(&mut encoder, "unsent", "Answers the kernel would not take", refused)?;
         let shortened = [([("transport", "udp")], self.sum(None, |c| &c.shortened))];
@@ -293,6 +295,15 @@ impl Metrics {
             "Answers that send the client to TCP, because they are long or by `rate_limit.slip`",
             all,
         )
+    }
+
+    fn encode_cookies(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let all = PROOFS.iter().enumerate().map(|(at, proof)| {
+            let word = if *proof == Proof::Proved { "proved" } else { "unproved" };
+            ([("result", word)], self.sum(None, |c| &c.cookies[at]))
+        });
+        let help = "Answers to clients that sent a DNS cookie, by whether it proves their address";
+        counters(encoder, "cookies", help, all)
     }
 
     fn encode_connections(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
@@ -386,6 +397,7 @@ mod tests {
             rcode: Rcode::NxDomain,
             truncated: true,
             guard: Guarded::NotNeeded,
+            cookie: Some(Proof::Unproved),
         });
         for _ in 0..2 {
             metrics.counters(Transport::Udp).count(&sent);
@@ -400,6 +412,7 @@ mod tests {
             apex: "example.com.".into(),
             state: "previous",
             serial: Some(7),
+            records: Some(12),
             journal_bytes: 0,
             undecided: 2,
             error: None,
@@ -424,7 +437,10 @@ mod tests {
             "verge_dns_connections_limit 4096",
             "verge_dns_silent_total{reason=\"too_short\"} 1",
             "verge_dns_loads_total{result=\"refused\"} 1",
+            "verge_dns_cookies_total{result=\"unproved\"} 3",
+            "verge_dns_cookies_total{result=\"proved\"} 0",
             "verge_dns_zone_serial{zone=\"example.com.\"} 7",
+            "verge_dns_zone_records{zone=\"example.com.\"} 12",
             "verge_dns_zones{state=\"previous\"} 1",
             "verge_dns_zone_state{zone=\"example.com.\",state=\"previous\"} 1",
             "verge_dns_undecided_records 2",

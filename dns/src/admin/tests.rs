@@ -165,6 +165,7 @@ async fn a_server_is_ready_when_every_zone_is_served_and_reloading_stands() {
                 apex: apex.to_owned(),
                 state,
                 serial: None,
+                records: None,
                 journal_bytes: 0,
                 undecided: 0,
                 error: None,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::{RCODES, VIEWS, add, index};
 use crate::client::Transport;
+use crate::cookie::Proof;
 use crate::rtype::Type;
 use crate::wire::{Guarded, Outcome, Why};
 
@@ -19,6 +20,8 @@ pub struct Counters {
     pub(super) truncated: [AtomicU64; VIEWS.len()],
     pub(super) silent: [AtomicU64; SILENCES.len()],
     pub(super) guard_stopped: AtomicU64,
+    /// In the order of `PROOFS`.
+    pub(super) cookies: [AtomicU64; PROOFS.len()],
     pub(super) refused_by_kernel: AtomicU64,
     pub(super) shortened: AtomicU64,
     /// Packets by the time until their answers were sent; the last place is beyond all bounds.
@@ -28,6 +31,9 @@ pub struct Counters {
 
 pub(super) const SILENCES: [Why; 5] =
     [Why::TooShort, Why::NotAQuery, Why::ReflectionPort, Why::RateLimited, Why::NotOverQuic];
+
+/// The judgements of cookies that are counted.
+pub(super) const PROOFS: [Proof; 2] = [Proof::Proved, Proof::Unproved];
 
 /// Types that are counted apart: those that resolvers ask for.
 pub(super) const TYPES: [Type; 19] = [
@@ -74,6 +80,7 @@ impl Counters {
             truncated: Default::default(),
             silent: Default::default(),
             guard_stopped: AtomicU64::default(),
+            cookies: Default::default(),
             refused_by_kernel: AtomicU64::default(),
             shortened: AtomicU64::default(),
             took: Default::default(),
@@ -94,6 +101,9 @@ impl Counters {
                 }
                 if sent.guard == Guarded::Stopped {
                     add(&self.guard_stopped, 1);
+                }
+                if let Some(proof) = sent.cookie {
+                    add(&self.cookies[index(&PROOFS, &proof)], 1);
                 }
             }
         }

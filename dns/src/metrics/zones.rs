@@ -24,6 +24,8 @@ pub struct ServedZone {
     pub state: &'static str,
     /// Of its SOA; none if it never had a good version.
     pub serial: Option<u32>,
+    /// Records of the version in service, of both sides; none if it never had a good version.
+    pub records: Option<usize>,
     /// Of the journal of its updates.
     pub journal_bytes: u64,
     /// Records for which outsiders get SERVFAIL, since they lead into a zone that never had a good version.
@@ -44,6 +46,14 @@ impl Served {
             if let Some(serial) = zone.serial {
                 let labels = [("zone", zone.apex.as_str())];
                 serials.encode_family(&labels)?.encode_gauge(&u64::from(serial))?;
+            }
+        }
+        let help = "Records of each zone in service, as it was written: those of both sides";
+        let mut records = encoder.encode_descriptor("zone_records", help, None, MetricType::Gauge)?;
+        for zone in &self.zones {
+            if let Some(count) = zone.records {
+                let labels = [("zone", zone.apex.as_str())];
+                records.encode_family(&labels)?.encode_gauge(&(count as u64))?;
             }
         }
         let help = "Size of the journal of each zone's updates, if it has one";

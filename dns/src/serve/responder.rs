@@ -253,6 +253,7 @@ mod tests {
                 rcode: crate::rcode::Rcode::NoError,
                 truncated: false,
                 guard: Guarded::Clean,
+                cookie: None,
             };
             told(&world, &question(name), &client, &sent, clock::moment(), is_allowed).name
         };

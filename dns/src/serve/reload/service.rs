@@ -154,6 +154,7 @@ fn in_service(shown: &[Shown], generation: u64, journals: &Path) -> Served {
         apex: zone.apex.to_string(),
         state: zone.state,
         serial: zone.serial,
+        records: zone.zone.as_ref().map(|zone| zone.records.len()),
         journal_bytes: fs::metadata(journal::path(journals, &zone.apex)).map_or(0, |file| file.len()),
         undecided: zone.divided.as_ref().map_or(0, |divided| divided.undecided.len()),
         error: zone.error.clone(),
