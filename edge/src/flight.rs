@@ -332,9 +332,14 @@ impl Flights {
     ///
     /// # Errors
     /// The body.
-    pub fn encode_passed(&self, coding: Coding, body: OriginBody) -> Result<Encoded, Box<OriginBody>> {
+    pub fn encode_passed(
+        &self,
+        coding: Coding,
+        body: OriginBody,
+        site: &SiteMetrics,
+    ) -> Result<Encoded, Box<OriginBody>> {
         match Encoder::new(coding, &self.passing) {
-            Some(encoder) => Ok(passing::encoded(body, encoder, &self.metrics)),
+            Some(encoder) => Ok(passing::encoded(body, encoder, site)),
             None => Err(Box::new(body)),
         }
     }

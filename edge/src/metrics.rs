@@ -50,12 +50,9 @@ struct All {
     protocols: Family<Protocol, Counter>,
     /// The counters of `protocols` that were asked for, in the order of [`PROTOCOLS`].
     by_protocol: [OnceLock<Counter>; PROTOCOLS.len()],
-    sent_bytes: Counter,
     /// Of answers that are under way, still to be sent.
     owed: Level,
     owed_bytes: Gauge,
-    origin_bytes: Counter,
-    fills: Counter,
     collapsed: Counter,
     fetches: Gauge,
     waiting: Gauge,
@@ -155,11 +152,8 @@ impl Default for Metrics {
             direct: Counter::default(),
             protocols: Family::default(),
             by_protocol: Default::default(),
-            sent_bytes: Counter::default(),
             owed: Level::default(),
             owed_bytes: Gauge::default(),
-            origin_bytes: Counter::default(),
-            fills: Counter::default(),
             collapsed: Counter::default(),
             fetches: Gauge::default(),
             waiting: Gauge::default(),
@@ -201,21 +195,13 @@ impl All {
             drop(self.asked.get_or_create(&AskedLabel { what: what.as_str() }));
         }
         let [mut page, mut registry] = [(); 2].map(|()| Registry::with_prefix("verge_edge"));
-        self.sites.register(&mut page);
+        self.sites.register(&mut page, &mut registry);
         let direct = "Hits that were answered the short way, which the usual ones have";
         registry.register("direct_hits", direct, self.direct.clone());
         let protocols = "Requests by the version of HTTP";
         registry.register("protocol_requests", protocols, self.protocols.clone());
-        page.register_with_unit("sent", "Body bytes sent to clients", Unit::Bytes, self.sent_bytes.clone());
         let owed = "Body bytes of answers under way, as far as their lengths are known, that no connection has taken yet";
         registry.register_with_unit("in_flight", owed, Unit::Bytes, self.owed_bytes.clone());
-        page.register_with_unit(
-            "origin",
-            "Body bytes read from origins",
-            Unit::Bytes,
-            self.origin_bytes.clone(),
-        );
-        registry.register("fills", "Fetches from origins whose response was storable", self.fills.clone());
         registry.register(
             "collapsed",
             "Requests that another request's fetch answered",
@@ -285,7 +271,7 @@ impl Metrics {
         if outcome == Outcome::Collapsed {
             self.0.collapsed.inc();
         }
-        self.0.sites.answered(site, outcome, status, waited);
+        site.answered(outcome, status, waited);
     }
 
     /// A hit was answered the short way.
@@ -315,12 +301,7 @@ impl Metrics {
     /// The counters of one site.
     #[must_use]
     pub fn site(&self, name: &str) -> SiteMetrics {
-        self.0.sites.of(name)
-    }
-
-    /// A storable response began to fill.
-    pub fn filling(&self) {
-        self.0.fills.inc();
+        self.0.sites.of(name, self)
     }
 
     /// A fetch from an origin is under way until this is dropped.
@@ -348,11 +329,6 @@ impl Metrics {
         self.0.tunnel_bytes.get_or_create(&Towards { towards: "origin" }).inc_by(to_origin);
     }
 
-    /// Body bytes went to a client.
-    pub fn sent(&self, bytes: usize) {
-        self.0.sent_bytes.inc_by(bytes as u64);
-    }
-
     /// So many body bytes are to be sent.
     pub fn owes(&self, bytes: u64) {
         self.0.owed.add(bytes);
@@ -367,11 +343,6 @@ impl Metrics {
     #[must_use]
     pub fn owed_bytes(&self) -> u64 {
         self.0.owed.get()
-    }
-
-    /// Body bytes came from an origin.
-    pub fn fetched(&self, bytes: usize) {
-        self.0.origin_bytes.inc_by(bytes as u64);
     }
 
     /// The metrics of one `[[stream]]`.

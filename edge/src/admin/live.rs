@@ -154,8 +154,8 @@ mod tests {
         let origin = metrics.origin("a.test", "10.0.0.1:80");
         origin.stands(true);
         metrics.turned_away("no-site");
-        metrics.sent(7);
-        metrics.fetched(5);
+        site.sent(7);
+        site.fetched(5);
         metrics.connections(3, 10);
         let size = Size { keys: 1, bytes: 2, fill_bytes: 3, capacity_bytes: 4, evicted: 5 };
         let (all, page) = (metrics.render(&size, &[], Format::OpenMetrics), metrics.render_page(&size, &[]));

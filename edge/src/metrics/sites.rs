@@ -1,5 +1,6 @@
-//! Requests and responses of each site, and how long clients waited for their heads.
+//! Requests and responses of each site, their bytes, and how long clients waited for their heads.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
@@ -7,6 +8,7 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::Metrics;
 use super::spread::{Counter, Durations};
 
 /// The metrics of all sites.
@@ -14,15 +16,28 @@ use super::spread::{Counter, Durations};
 pub(super) struct Sites {
     requests: Family<Request, Counter>,
     responses: Family<Response, Counter>,
-    hit_seconds: Durations,
-    miss_seconds: Durations,
+    hit_seconds: Family<OfSite, Durations, fn() -> Durations>,
+    miss_seconds: Family<OfSite, Durations, fn() -> Durations>,
+    sent_bytes: Family<OfSite, Counter>,
+    origin_bytes: Family<OfSite, Counter>,
+    fills: Family<OfSite, Counter>,
 }
 
-/// The counters of one site.
+/// The counters of one site; clones count together.
 #[derive(Debug, Clone)]
-pub struct SiteMetrics {
+pub struct SiteMetrics(Arc<Counters>);
+
+#[derive(Debug)]
+struct Counters {
     requests: [Counter; OUTCOMES.len()],
     responses: [Counter; CLASSES.len()],
+    hit_seconds: Durations,
+    miss_seconds: Durations,
+    sent_bytes: Counter,
+    origin_bytes: Counter,
+    fills: Counter,
+    /// Those of the whole edge.
+    all: Metrics,
 }
 
 /// How a request ended, for counting.
@@ -76,6 +91,11 @@ impl Outcome {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfSite {
+    site: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Request {
     site: String,
     cache: &'static str,
@@ -115,44 +135,84 @@ impl Default for Sites {
         Self {
             requests: Family::default(),
             responses: Family::default(),
-            hit_seconds: Durations::new(&HIT_SECONDS),
-            miss_seconds: Durations::new(&MISS_SECONDS),
+            hit_seconds: Family::new_with_constructor(|| Durations::new(&HIT_SECONDS)),
+            miss_seconds: Family::new_with_constructor(|| Durations::new(&MISS_SECONDS)),
+            sent_bytes: Family::default(),
+            origin_bytes: Family::default(),
+            fills: Family::default(),
         }
     }
 }
 
 impl Sites {
-    pub(super) fn register(&self, registry: &mut Registry) {
-        registry.register("requests", "Requests by how the cache answered them", self.requests.clone());
+    /// `page` has those that the status page is made of.
+    pub(super) fn register(&self, page: &mut Registry, registry: &mut Registry) {
+        page.register("requests", "Requests by how the cache answered them", self.requests.clone());
         let responses = "Responses by the class of their status code";
-        registry.register("responses", responses, self.responses.clone());
+        page.register("responses", responses, self.responses.clone());
         let hit = "From the request's head to the response's, answered from memory";
-        registry.register_with_unit("hit_duration", hit, Unit::Seconds, self.hit_seconds.clone());
+        page.register_with_unit("hit_duration", hit, Unit::Seconds, self.hit_seconds.clone());
         let miss = "From the request's head to the response's, with an origin in between";
-        registry.register_with_unit("miss_duration", miss, Unit::Seconds, self.miss_seconds.clone());
+        page.register_with_unit("miss_duration", miss, Unit::Seconds, self.miss_seconds.clone());
+        page.register_with_unit("sent", "Body bytes sent to clients", Unit::Bytes, self.sent_bytes.clone());
+        let origin = "Body bytes read from origins";
+        page.register_with_unit("origin", origin, Unit::Bytes, self.origin_bytes.clone());
+        registry.register("fills", "Fetches from origins whose response was storable", self.fills.clone());
     }
 
-    pub(super) fn of(&self, site: &str) -> SiteMetrics {
+    pub(super) fn of(&self, site: &str, all: &Metrics) -> SiteMetrics {
         let request = |outcome: Outcome| {
             let labels = Request { site: site.to_owned(), cache: outcome.as_str() };
             self.requests.get_or_create_owned(&labels)
         };
         let response =
             |status| self.responses.get_or_create_owned(&Response { site: site.to_owned(), status });
-        SiteMetrics { requests: OUTCOMES.map(request), responses: CLASSES.map(response) }
+        let own = OfSite { site: site.to_owned() };
+        SiteMetrics(Arc::new(Counters {
+            requests: OUTCOMES.map(request),
+            responses: CLASSES.map(response),
+            hit_seconds: self.hit_seconds.get_or_create_owned(&own),
+            miss_seconds: self.miss_seconds.get_or_create_owned(&own),
+            sent_bytes: self.sent_bytes.get_or_create_owned(&own),
+            origin_bytes: self.origin_bytes.get_or_create_owned(&own),
+            fills: self.fills.get_or_create_owned(&own),
+            all: all.clone(),
+        }))
+    }
+}
+
+impl SiteMetrics {
+    pub(super) fn answered(&self, outcome: Outcome, status: StatusCode, waited: Duration) {
+        let Counters { requests, responses, hit_seconds, miss_seconds, .. } = &*self.0;
+        requests[outcome as usize].inc();
+        // A status code has three digits, and one above 599 is an origin's mistake: clients take it for 5xx.
+        responses[usize::from(status.as_u16() / 100).clamp(1, CLASSES.len()) - 1].inc();
+        let histogram = if outcome.waited() { miss_seconds } else { hit_seconds };
+        histogram.observe(waited);
     }
 
-    pub(super) fn answered(
-        &self,
-        site: &SiteMetrics,
-        outcome: Outcome,
-        status: StatusCode,
-        waited: Duration,
-    ) {
-        site.requests[outcome as usize].inc();
-        // A status code has three digits, and one above 599 is an origin's mistake: clients take it for 5xx.
-        site.responses[usize::from(status.as_u16() / 100).clamp(1, CLASSES.len()) - 1].inc();
-        let histogram = if outcome.waited() { &self.miss_seconds } else { &self.hit_seconds };
-        histogram.observe(waited);
+    /// Body bytes went to a client.
+    pub fn sent(&self, bytes: usize) {
+        self.0.sent_bytes.inc_by(bytes as u64);
+    }
+
+    /// Body bytes came from an origin.
+    pub fn fetched(&self, bytes: usize) {
+        self.0.origin_bytes.inc_by(bytes as u64);
+    }
+
+    /// A storable response began to fill.
+    pub fn filling(&self) {
+        self.0.fills.inc();
+    }
+
+    /// So many body bytes are to be sent.
+    pub fn owes(&self, bytes: u64) {
+        self.0.all.owes(bytes);
+    }
+
+    /// So many of them were sent, or will not be.
+    pub fn owes_less(&self, bytes: u64) {
+        self.0.all.owes_less(bytes);
     }
 }

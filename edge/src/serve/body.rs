@@ -15,7 +15,7 @@ use crate::flight::log::BrokenOff;
 use crate::flight::{Encoded, Reader, Unfinished};
 use crate::http::range::{Multipart, Part};
 use crate::log::access::Pending;
-use crate::metrics::Metrics;
+use crate::metrics::SiteMetrics;
 use crate::origin::OriginBody;
 use crate::origin::body::BodyError;
 use crate::store::{FileReader, Gone, Object, Reading, Unread};
@@ -32,21 +32,21 @@ pub struct Body {
 /// The bytes of a body that are still to be sent, for as long as their number is known.
 #[derive(Debug)]
 struct Owed {
-    metrics: Metrics,
+    site: SiteMetrics,
     bytes: u64,
 }
 
 impl Owed {
-    fn new(metrics: &Metrics, bytes: u64) -> Self {
+    fn new(site: &SiteMetrics, bytes: u64) -> Self {
         if bytes > 0 {
-            metrics.owes(bytes);
+            site.owes(bytes);
         }
-        Self { metrics: metrics.clone(), bytes }
+        Self { site: site.clone(), bytes }
     }
 
     /// So many bytes were handed to the connection.
     fn sent(&mut self, bytes: usize) {
-        self.metrics.sent(bytes);
+        self.site.sent(bytes);
         self.settle(bytes as u64);
     }
 
@@ -54,7 +54,7 @@ impl Owed {
         let less = self.bytes.min(bytes);
         if less > 0 {
             self.bytes -= less;
-            self.metrics.owes_less(less);
+            self.site.owes_less(less);
         }
     }
 }
@@ -164,24 +164,30 @@ impl Body {
     }
 
     /// A stored object, compressed for a client that has another.
-    pub(super) fn short(bytes: Bytes, metrics: &Metrics) -> Self {
-        Self::new(Source::Whole(bytes), Some(metrics))
+    pub(super) fn short(bytes: Bytes, site: &SiteMetrics) -> Self {
+        Self::new(Source::Whole(bytes), Some(site))
     }
 
     /// All of a stored object.
-    pub(super) fn stored(object: Arc<Object>, metrics: &Metrics) -> Self {
+    pub(super) fn stored(object: Arc<Object>, site: &SiteMetrics) -> Self {
         let all = Segment::window(0, object.body.bytes());
-        Self::segments(object, [all].into(), metrics)
+        Self::segments(object, [all].into(), Some(site))
+    }
+
+    /// All of a stored object, which is counted as sent already.
+    pub(super) fn counted(object: Arc<Object>) -> Self {
+        let all = Segment::window(0, object.body.bytes());
+        Self::segments(object, [all].into(), None)
     }
 
     /// One range of a stored object.
-    pub(super) fn part(object: Arc<Object>, part: &Part, metrics: &Metrics) -> Self {
+    pub(super) fn part(object: Arc<Object>, part: &Part, site: &SiteMetrics) -> Self {
         let window = Segment::window(object.entry.offset_in_body(part), part.length());
-        Self::segments(object, [window].into(), metrics)
+        Self::segments(object, [window].into(), Some(site))
     }
 
     /// Several ranges of a stored object, each behind its head.
-    pub(super) fn parts(object: Arc<Object>, plan: Multipart, metrics: &Metrics) -> Self {
+    pub(super) fn parts(object: Arc<Object>, plan: Multipart, site: &SiteMetrics) -> Self {
         let pieces = plan.pieces.into_iter();
         let mut segments: VecDeque<_> = pieces
             .flat_map(|piece| {
@@ -191,32 +197,32 @@ impl Body {
             })
             .collect();
         segments.push_back(Segment::Own(plan.end.into()));
-        Self::segments(object, segments, metrics)
+        Self::segments(object, segments, Some(site))
     }
 
-    fn segments(object: Arc<Object>, segments: VecDeque<Segment>, metrics: &Metrics) -> Self {
+    fn segments(object: Arc<Object>, segments: VecDeque<Segment>, site: Option<&SiteMetrics>) -> Self {
         let left = segments.iter().map(Segment::bytes).sum();
         let (file, object) = (object.body.reader(), Reading::new(object));
-        Self::new(Source::Stored(Stored { object, segments, left, file }), Some(metrics))
+        Self::new(Source::Stored(Stored { object, segments, left, file }), site)
     }
 
     /// `length` bytes of a fill from `first` on; to its end if there is no length.
-    pub(super) fn filling(reader: Reader, first: u64, length: Option<u64>, metrics: &Metrics) -> Self {
+    pub(super) fn filling(reader: Reader, first: u64, length: Option<u64>, site: &SiteMetrics) -> Self {
         let mut reader = reader;
         let skip = if reader.skip_to(first) { 0 } else { first };
         let window = Window { skip, left: length.unwrap_or(u64::MAX) };
         let source = Source::Filling(Filling { reader, window, sized: length.is_some() });
-        Self::new(source, Some(metrics))
+        Self::new(source, Some(site))
     }
 
     /// An origin's body, unstored.
-    pub(super) fn origin(body: OriginBody, metrics: &Metrics) -> Self {
-        Self::new(Source::Origin(body), Some(metrics))
+    pub(super) fn origin(body: OriginBody, site: &SiteMetrics) -> Self {
+        Self::new(Source::Origin(body), Some(site))
     }
 
     /// An origin's body, unstored, encoded for its client.
-    pub(super) fn encoded(body: Encoded, metrics: &Metrics) -> Self {
-        Self::new(Source::Encoded(body), Some(metrics))
+    pub(super) fn encoded(body: Encoded, site: &SiteMetrics) -> Self {
+        Self::new(Source::Encoded(body), Some(site))
     }
 
     /// The same without its gzip. One that has no bytes stays as it is.
@@ -249,9 +255,9 @@ impl Body {
         matches!(&self.source, Source::Tunnel(Some(_)))
     }
 
-    fn new(source: Source, metrics: Option<&Metrics>) -> Self {
+    fn new(source: Source, site: Option<&SiteMetrics>) -> Self {
         let mut body = Self { source, owed: None, line: None };
-        body.owed = metrics.map(|metrics| Owed::new(metrics, body.size_hint().exact().unwrap_or(0)));
+        body.owed = site.map(|site| Owed::new(site, body.size_hint().exact().unwrap_or(0)));
         body
     }
 }
@@ -265,7 +271,7 @@ impl HttpBody for Body {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, SendError>>> {
         let Self { source, owed, line } = self.get_mut();
-        let frame = ready!(source.poll(cx, owed.as_ref().map(|owed| &owed.metrics)));
+        let frame = ready!(source.poll(cx, owed.as_ref().map(|owed| &owed.site)));
         let bytes = match &frame {
             Some(Ok(frame)) => frame.data_ref().map_or(0, Bytes::len),
             _ => 0,
@@ -309,7 +315,7 @@ impl Source {
     fn poll(
         &mut self,
         cx: &mut Context<'_>,
-        metrics: Option<&Metrics>,
+        site: Option<&SiteMetrics>,
     ) -> Poll<Option<Result<Frame<Bytes>, SendError>>> {
         match self {
             Self::Empty | Self::Tunnel(_) => Poll::Ready(None),
@@ -321,8 +327,8 @@ impl Source {
             Self::Filling(filling) => filling.poll(cx),
             Self::Origin(body) => {
                 let frame = ready!(Pin::new(body).poll_frame(cx));
-                if let (Some(metrics), Some(Ok(frame))) = (metrics, &frame) {
-                    metrics.fetched(frame.data_ref().map_or(0, Bytes::len));
+                if let (Some(site), Some(Ok(frame))) = (site, &frame) {
+                    site.fetched(frame.data_ref().map_or(0, Bytes::len));
                 }
                 Poll::Ready(frame.map(|frame| frame.map_err(SendError::Origin)))
             }
@@ -336,7 +342,7 @@ impl Source {
                     if let Some(bytes) = unpacking.next().map_err(SendError::Coding).transpose() {
                         return Poll::Ready(Some(bytes.map(Frame::data)));
                     }
-                    match ready!(source.poll(cx, metrics)) {
+                    match ready!(source.poll(cx, site)) {
                         Some(Ok(frame)) => unpacking.put(frame.into_data().unwrap_or_default()),
                         Some(Err(error)) => return Poll::Ready(Some(Err(error))),
                         None => {

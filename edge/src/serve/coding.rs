@@ -24,40 +24,40 @@ pub(super) fn of_passed(
     mut answer: Answer,
     body: OriginBody,
 ) -> Answer {
-    let offer = &exchange.site.site.compress;
+    let (offer, site) = (&exchange.site.site.compress, &exchange.site.metrics);
     if encoding::is_gzip(&answer.head.headers) {
         let head = answer.head.clone();
-        answer.body = Body::origin(body, &cache.metrics);
+        answer.body = Body::origin(body, site);
         return of_stored(exchange, &head, answer);
     }
     encoding::mark(&mut answer.head, offer);
     let is_head = exchange.request.method == Method::HEAD;
     let length = if is_head { told_length(&answer.head) } else { body.size_hint().exact() };
     let Some(best) = encoding::chosen(&exchange.request.headers, &answer.head, offer, length) else {
-        answer.body = Body::origin(body, &cache.metrics);
+        answer.body = Body::origin(body, site);
         return answer;
     };
     if is_head {
         // RFC 9110 §9.3.2: the fields that a GET would have had.
         encoding::encoded(&mut answer.head, best);
-        answer.body = Body::origin(body, &cache.metrics);
+        answer.body = Body::origin(body, site);
         return answer;
     }
     // gzip takes little memory, and a client that likes another coding better often takes it as well.
     let gzip = (exchange.takes_gzip && offer.codings.contains(&Coding::Gzip)).then_some(Coding::Gzip);
     let mut left = body;
     for coding in std::iter::once(best).chain(gzip.filter(|gzip| *gzip != best)) {
-        match cache.flights.encode_passed(coding, left) {
+        match cache.flights.encode_passed(coding, left, site) {
             Ok(encoded) => {
                 encoding::encoded(&mut answer.head, coding);
                 answer.head.headers.remove(header::ACCEPT_RANGES);
-                answer.body = Body::encoded(encoded, &cache.metrics);
+                answer.body = Body::encoded(encoded, site);
                 return answer;
             }
             Err(body) => left = *body,
         }
     }
-    answer.body = Body::origin(left, &cache.metrics);
+    answer.body = Body::origin(left, site);
     answer
 }
 

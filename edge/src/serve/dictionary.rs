@@ -69,6 +69,6 @@ pub(super) async fn shortened(
     let mut answer = answer.with_detail("dictionary");
     dictionary::compressed(&mut answer.head, had.coding, short.len());
     cache.metrics.shortened(object.body.bytes().saturating_sub(short.len() as u64));
-    answer.body = Body::short(short, &cache.metrics);
+    answer.body = Body::short(short, &exchange.site.metrics);
     answer
 }

@@ -158,14 +158,14 @@ impl Hit<'_> {
         }
     }
 
-    pub(super) fn body(&self, cache: &Cache) -> Body {
-        let object = Arc::clone(&self.object);
+    pub(super) fn body(&self) -> Body {
+        let (object, site) = (Arc::clone(&self.object), &self.exchange.site.metrics);
         match &self.selection {
             Selection::Partial(parts) => match parts.as_slice() {
-                [part] => Body::part(object, part, &cache.metrics),
+                [part] => Body::part(object, part, site),
                 _ => Body::empty(),
             },
-            Selection::Whole => Body::stored(object, &cache.metrics),
+            Selection::Whole => Body::stored(object, site),
             Selection::NotModified | Selection::Unsatisfiable { .. } => Body::empty(),
         }
     }

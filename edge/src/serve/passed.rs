@@ -43,7 +43,7 @@ pub(super) fn selected(
     if let Some(part) = all {
         let (mut answer, body) = plain(cache, answered, why, Some(detail));
         answer.head = client::all_as_part(&answer.head, part);
-        answer.body = Body::origin(body, &cache.metrics);
+        answer.body = Body::origin(body, &exchange.site.metrics);
         return answer;
     }
     let mut answer = passed(cache, exchange, answered, why, Some(detail));

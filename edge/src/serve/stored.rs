@@ -37,10 +37,10 @@ pub(super) fn answer(
     let mut head = client::reused(&object.entry, &selection, &freshness, &cache.name, &status);
     let body = match &selection {
         Selection::NotModified | Selection::Unsatisfiable { .. } => Body::empty(),
-        Selection::Whole => Body::stored(Arc::clone(object), &cache.metrics),
+        Selection::Whole => Body::stored(Arc::clone(object), &exchange.site.metrics),
         Selection::Partial(parts) => match parts.as_slice() {
-            [part] => Body::part(Arc::clone(object), part, &cache.metrics),
-            parts => several(cache, object, parts, &mut head),
+            [part] => Body::part(Arc::clone(object), part, &exchange.site.metrics),
+            parts => several(exchange, object, parts, &mut head),
         },
     };
     let answer = Answer { head, body, outcome, why, freshness: Some(freshness) };
@@ -48,12 +48,12 @@ pub(super) fn answer(
 }
 
 /// RFC 9110 §14.6: several ranges in one body.
-fn several(cache: &Cache, object: &Arc<Object>, parts: &[Part], head: &mut ResponseHead) -> Body {
+fn several(exchange: &Exchange<'_>, object: &Arc<Object>, parts: &[Part], head: &mut ResponseHead) -> Body {
     let content_type = head.headers.get(header::CONTENT_TYPE);
     let plan = Multipart::new(parts, content_type, rand::random());
     head.headers.insert(header::CONTENT_TYPE, plan.content_type());
     head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(plan.length()));
-    Body::parts(Arc::clone(object), plan, &cache.metrics)
+    Body::parts(Arc::clone(object), plan, &exchange.site.metrics)
 }
 
 /// An answer from an object that is being stored.
@@ -97,11 +97,11 @@ pub(super) fn streamed(
     };
     let body = match &selection {
         Selection::NotModified | Selection::Unsatisfiable { .. } => Body::empty(),
-        Selection::Whole => Body::filling(reader, 0, filling.length, &cache.metrics),
+        Selection::Whole => Body::filling(reader, 0, filling.length, &exchange.site.metrics),
         Selection::Partial(parts) => {
             let part = parts.first().expect("select() gives at least one part");
             let first = filling.entry.offset_in_body(part);
-            Body::filling(reader, first, Some(part.length()), &cache.metrics)
+            Body::filling(reader, first, Some(part.length()), &exchange.site.metrics)
         }
     };
     let outcome = if role == Role::Leader { Outcome::Miss } else { Outcome::Collapsed };

@@ -137,10 +137,11 @@ async fn metrics_count_requests_by_what_became_of_them() {
     for line in [
         "verge_edge_requests_total{site=\"*\",cache=\"miss\"} 1",
         "verge_edge_requests_total{site=\"*\",cache=\"hit\"} 2",
-        "verge_edge_sent_bytes_total 15",
-        "verge_edge_origin_bytes_total 5",
-        "verge_edge_hit_duration_seconds_count 2",
-        "verge_edge_miss_duration_seconds_count 1",
+        "verge_edge_sent_bytes_total{site=\"*\"} 15",
+        "verge_edge_origin_bytes_total{site=\"*\"} 5",
+        "verge_edge_fills_total{site=\"*\"} 1",
+        "verge_edge_hit_duration_seconds_count{site=\"*\"} 2",
+        "verge_edge_miss_duration_seconds_count{site=\"*\"} 1",
     ] {
         assert!(metrics.lines().any(|found| found == line), "no {line} in\n{metrics}");
     }

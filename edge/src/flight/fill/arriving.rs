@@ -9,7 +9,7 @@ use hyper::body::Body;
 
 use super::encode::{Encoder, FLUSH_AFTER, Work};
 use crate::http::range::Part;
-use crate::metrics::Metrics;
+use crate::metrics::SiteMetrics;
 use crate::origin::OriginBody;
 use crate::origin::body::BodyError;
 use crate::store::block::own_block;
@@ -22,7 +22,7 @@ pub(super) struct Arriving {
     left: Option<u64>,
     after: VecDeque<Bytes>,
     encoder: Option<Encoding>,
-    metrics: Metrics,
+    site: SiteMetrics,
 }
 
 /// A body that is encoded as it arrives.
@@ -55,18 +55,18 @@ pub(super) enum Broken {
 
 impl Arriving {
     /// All of it from the origin.
-    pub(super) fn new(origin: OriginBody, metrics: &Metrics) -> Self {
+    pub(super) fn new(origin: OriginBody, site: &SiteMetrics) -> Self {
         let (before, after) = (VecDeque::new(), VecDeque::new());
-        Self { before, origin, left: None, after, encoder: None, metrics: metrics.clone() }
+        Self { before, origin, left: None, after, encoder: None, site: site.clone() }
     }
 
     /// A stored part's pieces on the side of the missing ones on which they lie.
-    pub(super) fn joined(held: Vec<Bytes>, missing: &Part, origin: OriginBody, metrics: &Metrics) -> Self {
+    pub(super) fn joined(held: Vec<Bytes>, missing: &Part, origin: OriginBody, site: &SiteMetrics) -> Self {
         let pieces = held.into();
         let (before, after) =
             if missing.first == 0 { (VecDeque::new(), pieces) } else { (pieces, VecDeque::new()) };
         let left = Some(missing.length());
-        Self { before, origin, left, after, encoder: None, metrics: metrics.clone() }
+        Self { before, origin, left, after, encoder: None, site: site.clone() }
     }
 
     /// The same, encoded.
@@ -147,7 +147,7 @@ impl Arriving {
     }
 
     fn arrived(&mut self, piece: Bytes) -> Result<Bytes, Broken> {
-        self.metrics.fetched(piece.len());
+        self.site.fetched(piece.len());
         if let Some(left) = &mut self.left {
             *left = left.checked_sub(piece.len() as u64).ok_or(Broken::Length)?;
         }

@@ -263,7 +263,7 @@ impl Task {
         let length = length.filter(|_| encoder.is_none());
         let entry = self.entry(&head, lifetime, length, &answered);
         let filling = Filling { response: head, version, entry, length, cut: Cut::AsItCame };
-        let body = Arriving::new(answered.response.into_body(), &self.flights.metrics);
+        let body = Arriving::new(answered.response.into_body(), &self.fetch.site.metrics);
         let body = match encoder {
             Some(encoder) => body.encoded(encoder),
             None => body,

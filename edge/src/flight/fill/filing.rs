@@ -183,6 +183,6 @@ impl Task {
         self.fill.course.note(Event::Resumed);
         tracing::info!(target: "verge_edge::origin", got, left, "a response that broke off goes on");
         let origin = response.answered.response.into_body();
-        Some(Arriving::joined(Vec::new(), &missing, origin, &self.flights.metrics))
+        Some(Arriving::joined(Vec::new(), &missing, origin, &self.fetch.site.metrics))
     }
 }

@@ -30,7 +30,7 @@ impl Task {
     /// Tells of a response that will be stored.
     pub(super) fn storing(&self, filling: Filling, body: Arriving) -> Option<Storing> {
         let filling = Arc::new(filling);
-        self.flights.metrics.filling();
+        self.fetch.site.metrics.filling();
         if body.is_end() {
             // Stored before the head is told: a client that has the head has the whole response.
             let _stored = self.put(&filling, &[]);

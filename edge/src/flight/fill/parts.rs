@@ -46,7 +46,7 @@ impl Task {
                     return Err(NotThat);
                 }
                 let filling = Filling { response: head, version, entry, length, cut: Cut::AsAsked };
-                let body = Arriving::new(answered.response.into_body(), &self.flights.metrics);
+                let body = Arriving::new(answered.response.into_body(), &self.fetch.site.metrics);
                 Ok(self.storing(filling, body))
             }
             // A whole that may not be stored is an answer to a range (RFC 9110 §14.2).
@@ -93,7 +93,7 @@ impl Task {
         let filling = Filling { response: head, version, entry, length, cut: Cut::AsAsked };
         let body = answered.response.into_body();
         let held = object.body.pieces().ok_or(NotThat)?;
-        Ok(self.storing(filling, Arriving::joined(held, missing, body, &self.flights.metrics)))
+        Ok(self.storing(filling, Arriving::joined(held, missing, body, &self.fetch.site.metrics)))
     }
 }
 

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 
 use super::arriving::Arriving;
 use super::encode::Encoder;
-use crate::metrics::Metrics;
+use crate::metrics::SiteMetrics;
 use crate::origin::OriginBody;
 
 /// The encoded pieces as they are made. Its encoder waits for whoever reads it, and ends with it.
@@ -22,10 +22,10 @@ impl Encoded {
     }
 }
 
-pub(in crate::flight) fn encoded(body: OriginBody, encoder: Encoder, metrics: &Metrics) -> Encoded {
+pub(in crate::flight) fn encoded(body: OriginBody, encoder: Encoder, site: &SiteMetrics) -> Encoded {
     // One piece waits for its reader while the next is made.
     let (pieces, reader) = mpsc::channel(1);
-    let mut arriving = Arriving::new(body, metrics).encoded(encoder);
+    let mut arriving = Arriving::new(body, site).encoded(encoder);
     tokio::spawn(async move {
         loop {
             let next = tokio::select! {

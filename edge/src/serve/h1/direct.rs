@@ -139,12 +139,12 @@ impl<'a> Direct<'a> {
         let mut line = hit.tell(self.service, began, field);
         if let Some(small) = small {
             out.extend_from_slice(&small);
-            self.service.cache.metrics.sent(small.len());
+            hit.exchange.site.metrics.sent(small.len());
             line.iter_mut().for_each(|line| line.sent(small.len()));
             self.seat.answered(began);
             return Some(gate::Given::All);
         }
-        let mut body = hit.body(&self.service.cache);
+        let mut body = hit.body();
         body.told_by(line);
         Some(gate::Given::Begun(Sending { body, _busy: self.seat.busy() }))
     }

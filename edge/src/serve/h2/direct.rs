@@ -70,7 +70,7 @@ struct Made {
 #[expect(clippy::large_enum_variant, reason = "it lives for a moment, and a box costs more than a move")]
 enum Content {
     None,
-    /// All of the object's.
+    /// All of the object's, counted as sent.
     Small(Bytes, Arc<Object>),
     Large(Body),
 }
@@ -148,13 +148,12 @@ impl<'a> Direct<'a> {
                     counts.piece(count);
                     if stream.send_data(bytes, true).is_ok() {
                         counts.answered();
-                        client.service.cache.metrics.sent(count);
                         line.iter_mut().for_each(|line| line.sent(count));
                     }
                     self.seat.answered(began);
                     return Turn::Given;
                 }
-                Body::stored(object, &client.service.cache.metrics)
+                Body::counted(object)
             }
             Content::Large(body) => body,
         };
@@ -189,8 +188,11 @@ fn make<'f>(
     let line = hit.tell(service, began, field);
     let content = match hit.small_body() {
         Some(bytes) if bytes.is_empty() => Content::None,
-        Some(bytes) => Content::Small(bytes, Arc::clone(&hit.object)),
-        None => Content::Large(hit.body(&service.cache)),
+        Some(bytes) => {
+            hit.exchange.site.metrics.sent(bytes.len());
+            Content::Small(bytes, Arc::clone(&hit.object))
+        }
+        None => Content::Large(hit.body()),
     };
     let content = match content {
         Content::Large(body) if body.is_end_stream() => Content::None,
