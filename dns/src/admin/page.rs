@@ -413,11 +413,13 @@ mod tests {
         members[247].load = Some(960);
         members[248].drained = true;
         members[249].state = "down".to_owned();
-        let pool = |members: &[MemberStatus]| PoolStatus { members: members.to_vec(), ..PoolStatus::default() };
+        let pool =
+            |members: &[MemberStatus]| PoolStatus { members: members.to_vec(), ..PoolStatus::default() };
         let html = pools(&[pool(&members[..100]), pool(&members[100..])]);
         assert!(html.contains("of no place: 100 of 250"), "{html}");
-        let places: Vec<_> =
-            [249, 248, 247, 0, 1].map(|last| html.find(&format!(">192.0.2.{last}<")).expect("it is shown")).into();
+        let places: Vec<_> = [249, 248, 247, 0, 1]
+            .map(|last| html.find(&format!(">192.0.2.{last}<")).expect("it is shown"))
+            .into();
         assert!(places.is_sorted(), "{places:?}");
     }
 }

@@ -197,7 +197,8 @@ impl PoolSource {
         gauges(encoder, &pools, "pool_member_up", help, |it| Some(u64::from(it.state != "down")))?;
         let help = "Since when members of pools are in their state, in Unix seconds";
         gauges(encoder, &pools, "pool_member_since_timestamp_seconds", help, |it| it.since)?;
-        let help = "The part of the answers to clients of no place that a member of a pool is first in, from 0 to 1";
+        let help =
+            "The part of the answers to clients of no place that a member of a pool is first in, from 0 to 1";
         gauges(encoder, &pools, "pool_member_share_ratio", help, |it| Some(f64::from(it.share) / 1000.0))?;
         let help = "The part of what it can bear that a member of a pool bears, as it told: 1 is all";
         gauges(encoder, &pools, "pool_member_load_ratio", help, |it| Some(f64::from(it.load?) / 1000.0))?;
@@ -244,8 +245,12 @@ fn each(
     for PoolStatus { pool, rtype, view, members, .. } in pools {
         for member in members {
             let address = member.address.to_string();
-            let labels =
-                [("pool", pool.as_str()), ("type", rtype.as_str()), ("view", view.as_str()), ("address", &*address)];
+            let labels = [
+                ("pool", pool.as_str()),
+                ("type", rtype.as_str()),
+                ("view", view.as_str()),
+                ("address", &*address),
+            ];
             write(&labels, member)?;
         }
     }

@@ -268,7 +268,8 @@ fn write(apex: &Name, entries: &[Entry]) -> String {
         }
         write!(text, "{owner:width$} {ttl:<6} IN {:<6} ", rtype.to_string()).expect(INFALLIBLE);
         write_rdata(*rtype, rdata, &mut text).expect(INFALLIBLE);
-        let marks: Vec<&str> = mark.iter().map(|mark| mark.as_str()).chain(steer.then_some("steer")).collect();
+        let marks: Vec<&str> =
+            mark.iter().map(|mark| mark.as_str()).chain(steer.then_some("steer")).collect();
         if !marks.is_empty() {
             write!(text, " ; verge: {}", marks.join(" ")).expect(INFALLIBLE);
         }

@@ -107,7 +107,9 @@ async fn strangers_are_told_no_more_of_the_health_than_the_config_says() {
         assert_eq!(told(&rig, client).await, expected, "{client}");
     }
     rig.reload(&format!("health_from = [\"9.9.9.0/24\"]\n{text}")).await;
-    for (client, expected) in [("", "status"), ("10.1.2.3", "status"), ("9.9.9.9", all), ("9.9.8.9", "status")] {
+    for (client, expected) in
+        [("", "status"), ("10.1.2.3", "status"), ("9.9.9.9", all), ("9.9.8.9", "status")]
+    {
         assert_eq!(told(&rig, client).await, expected, "{client}");
     }
 }
