@@ -308,8 +308,7 @@ impl Reloader {
         names::tell(config.sites.clone());
         self.cache.put_in_service(config.sites);
         self.clients.obey(config.limits, config.trusted_proxies, config.proxy_protocol);
-        self.clients.be_parent_of(config.children);
-        self.clients.tell_health_to(config.health_from);
+        self.clients.be_known_to(config.children, config.health_from);
         state.open.commit(listeners, self.operate.clone());
         let (needs_restart, changed): (Vec<Change>, Vec<Change>) =
             changes.into_iter().partition(Change::needs_restart);

@@ -89,14 +89,9 @@ impl Listeners {
         self.service.trust(trusted_proxies);
     }
 
-    /// From now on these edges are this one's children.
-    pub(crate) fn be_parent_of(&self, children: Vec<IpNet>) {
-        self.service.be_parent_of(children);
-    }
-
-    /// From now on these clients are told all of the edge's health.
-    pub(crate) fn tell_health_to(&self, clients: Option<Vec<IpNet>>) {
-        self.service.tell_health_to(clients);
+    /// From now on these edges are this one's children, and these clients are told all of its health.
+    pub(crate) fn be_known_to(&self, children: Vec<IpNet>, health_from: Option<Vec<IpNet>>) {
+        self.service.be_known_to(children, health_from);
     }
 
     /// Connections from these addresses begin with a header of the PROXY protocol.

@@ -25,9 +25,9 @@ pub(crate) struct Service {
     pub(crate) cache: Arc<Cache>,
     /// The proxies whose word on their clients is believed. [`Service::trust`] changes them.
     pub(crate) trusted_proxies: ArcSwap<Vec<IpNet>>,
-    /// Edges whose parent this one is. [`Service::be_parent_of`] changes them.
+    /// Edges whose parent this one is. [`Service::be_known_to`] changes them.
     pub(crate) children: ArcSwap<Vec<IpNet>>,
-    /// Clients that are told all of this edge's health. [`Service::tell_health_to`] changes them.
+    /// Clients that are told all of this edge's health. [`Service::be_known_to`] changes them.
     pub(crate) health_from: ArcSwap<Option<Vec<IpNet>>>,
     /// One permit for each connection that may change protocols.
     pub(crate) tunnels: Arc<Permits>,
@@ -71,15 +71,11 @@ impl Service {
         self.known.forget();
     }
 
-    /// From now on these edges are this one's children.
-    pub(super) fn be_parent_of(&self, children: Vec<IpNet>) {
+    /// From now on these edges are this one's children, and these clients are told all of its health, others its status alone. Without
+    /// such a list, loopback and networks that are not public are told all; and others the load, which name servers elsewhere need.
+    pub(super) fn be_known_to(&self, children: Vec<IpNet>, health_from: Option<Vec<IpNet>>) {
         self.cache.change(|| self.children.store(Arc::new(children)));
-    }
-
-    /// From now on these clients are told all of the edge's health, and others its status alone. Without them, loopback and networks that
-    /// are not public are told all; and others the load, which name servers elsewhere need.
-    pub(super) fn tell_health_to(&self, clients: Option<Vec<IpNet>>) {
-        self.health_from.store(Arc::new(clients));
+        self.health_from.store(Arc::new(health_from));
     }
 
     /// As much as this client is told of the edge's health.
