@@ -105,7 +105,8 @@ struct Paused {
 impl Heir {
     /// Inside a runtime. The number of the process that has taken over is told by what this returns beside it.
     pub(super) fn new(workers: Workers, kept: Kept) -> (Self, watch::Receiver<Option<u32>>) {
-        let Workers { world, loops, watched, stop, departures, drain, tasks, lasting, acceptors, .. } = workers;
+        let Workers { world, loops, watched, stop, departures, drain, tasks, lasting, acceptors, .. } =
+            workers;
         let Kept { copies, quic, secrets, loader, pen, board, unsettled, shown, reloads } = kept;
         let (superseded, supersedes) = watch::channel(None);
         let parts = Parts {

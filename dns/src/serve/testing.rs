@@ -170,7 +170,7 @@ impl Servers {
         &self,
         server: SocketAddr,
         alpn: &[&[u8]],
-    ) -> std::io::Result<TlsStream<TcpStream>> {
+    ) -> io::Result<TlsStream<TcpStream>> {
         let stream = TcpStream::connect(server).await.unwrap();
         // HTTP/2 writes head and body apart; Nagle would keep the body back.
         stream.set_nodelay(true).unwrap();

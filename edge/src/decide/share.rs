@@ -338,8 +338,8 @@ impl Waited<'_> {
         }
     }
 
-    /// No origin answered. What an origin did once it had the request may be the request's own doing: to hang up, to
-    /// answer with what is no response, to take too long. An origin that cannot be reached never saw it, and is not tried
+    /// No origin answered. The request itself may cause what an origin does once it has it: to hang up, to answer with
+    /// what is no response, to take too long. An origin that cannot be reached never saw it, and is not tried
     /// again by each.
     #[must_use]
     pub fn unanswered(&self, error: ProxyError) -> Share {

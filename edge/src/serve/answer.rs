@@ -89,7 +89,7 @@ impl Answer {
     }
 
     /// Has `Content-Length` say what the body has, or nothing where nobody knows. It is what ends the answer on a connection
-    /// of HTTP/1.1: bytes behind that end would be the next answer. What is said without a body (RFC 9110 §8.6) stays.
+    /// of HTTP/1.1: bytes behind that end would be the next answer. A length beside no body (RFC 9110 §8.6) stays.
     pub(super) fn frame(&mut self, method: &Method) {
         let headers = &mut self.head.headers;
         if !headers.contains_key(header::CONTENT_LENGTH) {
@@ -240,7 +240,7 @@ mod tests {
         check(&Method::GET, 200, five(), &[], None);
         check(&Method::GET, 200, Body::empty(), &["5"], Some("0"));
         check(&Method::GET, 200, five().unpacked(), &["5"], None);
-        // What a stored response's GET would have.
+        // The length that the GET of a stored response would have.
         check(&Method::HEAD, 200, five(), &["50"], Some("5"));
         check(&Method::HEAD, 200, Body::empty(), &["50"], Some("50"));
         check(&Method::GET, 304, Body::empty(), &["50"], Some("50"));

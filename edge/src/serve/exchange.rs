@@ -40,7 +40,7 @@ pub(super) struct Exchange<'a> {
     pub(super) content: Option<Option<Held>>,
     /// The protocols that the client asks for, if the site passes that on.
     pub(super) upgrade: Option<HeaderValue>,
-    /// What is to go, where it is a PURGE or BAN.
+    /// The selection of a PURGE or BAN.
     pub(super) purge: Option<Result<Purge, NotUnderstood>>,
     /// It comes from a child, which has judged it and dresses its answer.
     pub(super) is_childs: bool,

@@ -238,7 +238,7 @@ async fn admitted_to(service: &Service, exchange: &Exchange<'_>, upload: Request
     placed(cache, exchange, upload).await
 }
 
-/// Who sends it, and over what. A stranger that speaks as a proxy is told of.
+/// The sender of a request, and how it came. A stranger that speaks as a proxy is told of.
 fn sent_by(service: &Service, peer: Peer, headers: &HeaderMap) -> Sender {
     let trusted = service.trusted_proxies.load();
     if !is_trusted(peer.client, &trusted) {

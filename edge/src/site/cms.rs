@@ -21,7 +21,7 @@ use super::tags;
 /// Such a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Purge {
-    /// What is to go.
+    /// The responses that are to go.
     pub wanted: Wanted,
     /// It becomes stale instead.
     pub is_soft: bool,
@@ -93,7 +93,7 @@ pub fn purge(target: &str, headers: &HeaderMap) -> Result<Purge, NotUnderstood> 
 /// A field that names tags.
 struct TagField {
     name: &'static str,
-    /// What has the tags becomes stale.
+    /// Responses with the tags become stale.
     is_soft: bool,
 }
 

@@ -192,8 +192,8 @@ impl Certificates {
 
     /// As [`Certificates::look`], where `read` reads the files.
     ///
-    /// Nothing is held meanwhile: a file system that does not answer holds up no reload, which may name files of another one. What
-    /// was read of files that a reload has taken out of service does not count.
+    /// Nothing is held meanwhile: a file system that does not answer holds up no reload, which may name files of another one. A
+    /// reading of files that a reload has taken out of service does not count.
     fn look_by(&self, why: Look, read: impl FnOnce(Vec<Files>) -> Result<Set, CertificateError>) -> Looked {
         let before = self.current.load_full();
         let stamps = stamps(&before.files);

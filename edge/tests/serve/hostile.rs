@@ -159,7 +159,7 @@ async fn no_origin_has_a_stored_answer_end_where_its_body_does_not() {
         client.write(b"HEAD /a HTTP/1.1\r\nHost: site.test\r\n\r\n").await;
         let head = client.head().await;
         assert_eq!((head.status, head.field("content-length")), (200, body.len().to_string()), "{named}");
-        // What follows is the next answer, and nothing before it.
+        // The next answer follows, and nothing before it.
         let last = client.get("/a").await;
         assert_eq!((last.status, last.text(), origin.count()), (200, body.clone(), 1), "{named}: {last:?}");
     }

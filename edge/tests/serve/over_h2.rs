@@ -90,7 +90,7 @@ async fn cookies_are_one_field_however_many_they_are() {
     let lines =
         |head: &str| head.lines().filter(|line| line.to_ascii_lowercase().starts_with("cookie: ")).count();
     assert!(seen[0].contains(&joined) && lines(&seen[0]) == 1, "{}", seen[0]);
-    // What origins take in bytes bounds them all the same.
+    // The limit in bytes that origins take bounds them all the same.
     let (sent, _) = crumbs(150, &"1".repeat(52));
     assert_eq!((edge.ask("GET", "/", sent, "").await.status().as_u16(), origin.count()), (431, 1));
 }

@@ -76,7 +76,7 @@ async fn a_host_that_differs_from_the_target_by_the_default_port_alone_shares_it
         assert!(got.text().to_ascii_lowercase().contains("\r\nhost: site.test:4711\r\n"), "{got:?}");
     }
     assert_eq!(origin.count(), 2);
-    // Whoever purges may write it, too.
+    // A purge may write it, too.
     assert_eq!(rig.ask("/purge", "{\"url\": \"http://site.test./a\"}").await.status, 200);
     rig.get("/a").await.assert_forwarded();
 }

@@ -92,7 +92,7 @@ fn judge(
     server_name: Option<&str>,
     is_covered: impl Fn(&str) -> bool,
 ) -> Result<Option<Uri>, Unfit> {
-    // RFC 9113 §8.2.3: the crumbs of a Cookie are one field. What a head may have in bytes bounds them.
+    // RFC 9113 §8.2.3: the crumbs of a Cookie are one field. The limit of a head in bytes bounds them.
     let crumbs = headers.get_all(header::COOKIE).iter().count();
     if headers.len() - crumbs.saturating_sub(1) > limits.fields {
         return Err(Unfit::ManyFields);
