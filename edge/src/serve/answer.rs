@@ -224,7 +224,7 @@ mod tests {
                 let mut answer = Answer::empty(StatusCode::from_u16(status).unwrap(), "fresh");
                 answer.body = body;
                 for line in told {
-                    answer.head.headers.append(header::CONTENT_LENGTH, HeaderValue::from_static(*line));
+                    answer.head.headers.append(header::CONTENT_LENGTH, HeaderValue::from_static(line));
                 }
                 answer.frame(method);
                 let lines = answer.head.headers.get_all(header::CONTENT_LENGTH).iter();
