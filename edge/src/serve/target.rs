@@ -78,7 +78,7 @@ pub(super) fn beside(uri: &Uri, target: &str) -> Option<Uri> {
     Uri::from_parts(parts).ok()
 }
 
-/// Lower case, without the dot of the root at its end (RFC 3986 §3.2.2), which names the same host; the port in digits without
+/// Lower case, without dots of the root at its end (RFC 3986 §3.2.2), which names the same host; the port in digits without
 /// leading zeros, and left out if it is the scheme's own or empty (RFC 9110 §4.2.3). Another port is another origin (§4.3.1),
 /// and its applications write it into what they answer: it stays.
 fn normal(authority: &str, scheme: Scheme) -> Cow<'_, str> {
@@ -86,10 +86,9 @@ fn normal(authority: &str, scheme: Scheme) -> Cow<'_, str> {
         Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => (host, port),
         _ => (authority, ""),
     };
-    let (host, has_root) = match host.strip_suffix('.') {
-        Some(rest) if !rest.is_empty() => (rest, true),
-        _ => (host, false),
-    };
+    // All of them, or the key, which takes one off, would be that of a host whose name the origin is not told.
+    let bare = host.trim_end_matches('.');
+    let (host, has_root) = if bare.is_empty() { (host, false) } else { (bare, bare.len() < host.len()) };
     let is_small = !host.bytes().any(|byte| byte.is_ascii_uppercase());
     let small = || if is_small { Cow::from(host) } else { host.to_ascii_lowercase().into() };
     match port.trim_start_matches('0') {
@@ -160,7 +159,8 @@ mod tests {
         check("http://X.test:80/a", None, Ok("http://x.test/a"));
         check("/", Some("x.test:0443"), Ok("http://x.test:443/"));
         check("/", Some("x.test.:443"), Ok("http://x.test:443/"));
-        check("/", Some("x.test.."), Ok("http://x.test./"));
+        check("/", Some("x.test.."), Ok("http://x.test/"));
+        check("/", Some("x.test...:443"), Ok("http://x.test:443/"));
         check("http://x.test./a", None, Ok("http://x.test/a"));
         check("/", Some("x.test:00"), Ok("http://x.test:0/"));
         check("/", Some("[2001:DB8::1]"), Ok("http://[2001:db8::1]/"));
