@@ -80,8 +80,11 @@ pub fn purge(target: &str, headers: &HeaderMap) -> Result<Purge, NotUnderstood> 
     let wanted = if !named.is_empty() {
         let lines = named.iter().flat_map(|field| headers.get_all(field.name));
         of_tags(lines.map(|line| String::from_utf8_lossy(line.as_bytes())))?
-    } else if is_everything {
+    } else if is_everything && matches!(target, "/" | "/*" | "/.*") {
         Wanted::Site
+    } else if is_everything {
+        // All of what begins so.
+        Wanted::Target(of_expression(&format!("{}.*", target.trim_end_matches(".*")))?)
     } else if says_regex(headers) || target.contains(".*") {
         Wanted::Target(of_expression(target)?)
     } else {
@@ -161,7 +164,7 @@ fn chosen_otherwise(headers: &HeaderMap) -> Result<bool, NotUnderstood> {
 
 fn selector(name: &HeaderName) -> Option<&'static str> {
     let name = name.as_str();
-    if METHODS.contains(&name) || TAG_FIELDS.iter().any(|field| field.name == name) {
+    if METHODS.contains(&name) || is_secret(name) || TAG_FIELDS.iter().any(|field| field.name == name) {
         return None;
     }
     let is_it = |selector: &&&'static str| match selector.strip_suffix('*') {
@@ -169,6 +172,13 @@ fn selector(name: &HeaderName) -> Option<&'static str> {
         None => name == **selector,
     };
     SELECTORS.iter().find(is_it).copied()
+}
+
+/// Whether it proves to Varnish that its sender may purge, and chooses nothing: `purge_from` says who may purge here.
+fn is_secret(name: &str) -> bool {
+    let begins =
+        ["x-vc-purge-", "x-purge-", "x-varnish-"].iter().any(|beginning| name.starts_with(beginning));
+    begins && ["-key", "-token", "-secret", "-auth"].iter().any(|end| name.ends_with(end))
 }
 
 fn is_host(headers: &HeaderMap, value: &HeaderValue) -> bool {
@@ -306,6 +316,18 @@ mod tests {
         let regex = [("x-vc-purge-method", "regex"), ("x-vc-purge-host", "a.test"), ("host", "a.test")];
         check("/a/.*", &regex, target("/a/*"));
         check("/a", &[("x-requested-with", "x"), ("accept", "*/*"), ("x-cache", "1")], target("/a"));
+    }
+
+    #[test]
+    fn a_secret_chooses_nothing_and_a_purge_of_everything_keeps_to_its_path() {
+        let secret = [("x-vc-purge-key", "s3cret"), ("x-purge-token", "1"), ("x-varnish-purge-secret", ".*")];
+        check("/a", &secret, target("/a"));
+        let all = [("x-purge-regex", ".*"), ("x-vc-purge-key", "s3cret")];
+        for everything in ["/", "/.*"] {
+            check(everything, &all, Ok(Wanted::Site));
+        }
+        check("/news/", &all, target("/news/*"));
+        check("/news/.*", &all, target("/news/*"));
     }
 
     #[test]
