@@ -59,10 +59,15 @@ pub fn withheld(name: &HeaderName, method: &Method, allowed: &[NamePattern]) -> 
     let found = listed(name.as_str())?;
     // RFC 10008 §2.7: QUERY too.
     let stored = method == Method::GET || method == Method::HEAD || method.as_str() == "QUERY";
-    let passes =
-        found.taken == Taken::Method && !stored || allowed.iter().any(|one| one.matches(name.as_str()));
+    // A pattern lets those in that say who the client is only if it is about them: `x-*` is not.
+    let is_meant =
+        |one: &&NamePattern| !name.as_str().starts_with(FORWARDED) || one.as_str().starts_with(FORWARDED);
+    let is_allowed = allowed.iter().filter(is_meant).any(|one| one.matches(name.as_str()));
+    let passes = found.taken == Taken::Method && !stored || is_allowed;
     (!passes).then_some(found)
 }
+
+const FORWARDED: &str = "x-forwarded-";
 
 /// The row for a name, whatever a site allows.
 pub fn listed(name: &str) -> Option<Withheld> {
@@ -213,6 +218,21 @@ mod tests {
                 assert_eq!(withheld(&name, &method, &[]).is_none(), passes, "{name} {method}");
             }
         }
+    }
+
+    #[test]
+    fn a_pattern_of_all_names_lets_in_nobodys_word_of_who_the_client_is() {
+        let check = |pattern: &str, name: &'static str, passes: bool| {
+            let allowed = [NamePattern::parse(pattern).unwrap()];
+            let found = withheld(&HeaderName::from_static(name), &Method::GET, &allowed);
+            assert_eq!(found.is_none(), passes, "{pattern} {name}");
+        };
+        for general in ["*", "x-*", "x-f*"] {
+            check(general, "x-forwarded-user", false);
+        }
+        check("x-*", "x-real-ip", true);
+        check("x-forwarded-user", "x-forwarded-user", true);
+        check("x-forwarded-u*", "x-forwarded-user", true);
     }
 
     #[test]
