@@ -344,6 +344,8 @@ impl Waited<'_> {
     #[must_use]
     pub fn unanswered(&self, error: ProxyError) -> Share {
         match error {
+            // Two were too late. Each that waited would wait for as long again.
+            ProxyError::HttpResponseTimeout if self.round == Round::Later => Share::Answers,
             ProxyError::ConnectionTerminated
             | ProxyError::HttpProtocolError
             | ProxyError::HttpRequestDenied
