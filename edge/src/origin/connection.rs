@@ -82,6 +82,8 @@ pub(super) async fn exchange(
 /// A refusal of the stream alone is left to those who know other origins.
 fn settled(outcome: Exchange) -> Exchange {
     match outcome {
+        // Two connections in a row ended so: that is the origin's fault, and another one may do better.
+        Exchange::Dropped(error, Some(_)) => Exchange::Lost(error),
         Exchange::Refused(Refusal::Connection, Some(back)) => Exchange::Unsent(*back, REFUSED),
         Exchange::Refused(Refusal::Connection, None) => Exchange::Dropped(REFUSED, None),
         Exchange::Refused(Refusal::Http1Required, _) => Exchange::Lost(ProxyError::HttpProtocolError),

@@ -128,7 +128,7 @@ impl Origins {
         match outcome {
             Exchange::Lost(ProxyError::HttpResponseTransferCoding) => origin.succeeded(now),
             Exchange::Unsent(_, error) | Exchange::Lost(error) => self.blame(index, *error, now),
-            Exchange::Refused(..) => origin.refused(),
+            Exchange::Refused(..) => origin.refused(now),
             Exchange::Dropped(error, _) => origin.unanswered(*error),
             Exchange::Answered(_) => {}
         }

@@ -188,7 +188,8 @@ impl Member {
     }
 
     /// It refused a request that it has not processed: it is up, and does worse than others that take theirs.
-    pub(super) fn refused(&self) {
+    pub(super) fn refused(&self, now: SystemTime) {
+        self.succeeded(now);
         self.unanswered(REFUSED);
         let mut load = self.load.lock().unwrap_or_else(PoisonError::into_inner);
         load.seen.answers = load.seen.answers.saturating_add(1);

@@ -111,7 +111,7 @@ impl Origins {
                 }
                 // It is up and has not processed the request: with any method, that may go on once.
                 Exchange::Refused(_, back) => {
-                    self.all[index].member.refused();
+                    self.all[index].member.refused(received);
                     let may = retry != Retry::Never && !is_over(deadline);
                     let again = back.filter(|_| may && self.spend_retry()).map(|back| Paid::mark(*back));
                     if !tries.refuse(index) {
