@@ -35,8 +35,8 @@ pub(crate) struct Reloader {
     operate: admin::Reload,
     /// One config is taken in, or put back, at a time: the last one to be asked for is the one in service.
     turn: Arc<Turn>,
-    /// The files to look at, if the config says so. Held while they are looked at.
-    followed: Mutex<Option<Files>>,
+    /// The files to look at, if the config says so.
+    followed: Mutex<Followed>,
     /// Held for moments: who reads a file does not hold it, since threads that answer ask for it as well.
     state: Mutex<State>,
 }
@@ -123,7 +123,7 @@ impl Reloader {
             history: History::default(),
             is_over: false,
         };
-        let followed = Mutex::new(Files::of(config));
+        let followed = Mutex::new(Followed { number: 0, files: Files::of(config) });
         let (file, state) = (config.file.clone(), Mutex::new(state));
         Self { file, cache, clients, operate, turn: Arc::default(), followed, state }
     }
@@ -286,7 +286,9 @@ impl Reloader {
         let config = config::load(file).map_err(NotReloaded::Config)?;
         let followed = Files::of(&config);
         let reloaded = self.put(config)?;
-        *self.followed() = followed;
+        let mut own = self.followed();
+        *own = Followed { number: own.number + 1, files: followed };
+        drop(own);
         Ok(reloaded)
     }
 
@@ -323,15 +325,30 @@ impl Reloader {
     pub(crate) async fn follow(self: &Arc<Self>) {
         loop {
             tokio::time::sleep(POLL).await;
-            let look = |reloader: &Arc<Self>| reloader.followed().as_mut().is_some_and(Files::have_changed);
-            if self.beside(look).await == Some(true) {
+            if self.beside(|reloader: &Arc<Self>| reloader.have_changed()).await == Some(true) {
                 // The log says what became of it.
                 drop(self.reload().await);
             }
         }
     }
 
-    fn followed(&self) -> MutexGuard<'_, Option<Files>> {
+    /// Nothing is held while files are looked at: where a file system does not answer, a reload may take its files away.
+    fn have_changed(&self) -> bool {
+        let mut own = self.followed();
+        let (number, files) = (own.number, own.files.take());
+        drop(own);
+        let Some(mut files) = files else { return false };
+        let has_changed = files.have_changed();
+        let mut own = self.followed();
+        // The files of a reload that came meanwhile are others, and have just been read.
+        if own.number != number {
+            return false;
+        }
+        own.files = Some(files);
+        has_changed
+    }
+
+    fn followed(&self) -> MutexGuard<'_, Followed> {
         self.followed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -345,6 +362,14 @@ impl Reloader {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The files that are followed.
+struct Followed {
+    /// Of the reload that named them.
+    number: u64,
+    /// None if none are, or while they are looked at.
+    files: Option<Files>,
 }
 
 /// The outcome of a look at a reload that is watched.
