@@ -10,7 +10,7 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, SockFilter, SockRef, Socket, Type};
 
 use super::local::{self, Local};
 use super::sys;
@@ -308,8 +308,14 @@ fn udp_socket(address: SocketAddr, sharing: Sharing) -> io::Result<Socket> {
     Ok(socket)
 }
 
+/// Takes every packet (BPF_RET | BPF_K). Linux checks the checksum of a packet as it comes where a socket has a filter, and
+/// drops it there. Without one it finds a wrong checksum while a thread reads, which then waits [`WAKE`] anew: some such packets
+/// a second would keep a thread without a round for as long as a stranger likes, and the watchdog would end the server.
+static TAKE_ALL: [SockFilter; 1] = [SockFilter::new(0x06, 0, 0, u32::MAX)];
+
 fn prepare(socket: &Socket, address: SocketAddr) -> io::Result<()> {
     socket.set_read_timeout(Some(WAKE))?;
+    socket.attach_filter(&TAKE_ALL)?;
     send_buffer(socket)?;
     never_fragment(socket, address)?;
     if address.ip().is_unspecified() { tell_destination(socket, address) } else { Ok(()) }
