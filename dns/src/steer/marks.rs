@@ -69,7 +69,8 @@ impl Set<'_> {
             None => (format!("the pool {owner}"), "`; verge: public steer`", ""),
         };
         let mut problems = Vec::new();
-        if self.records.iter().any(|(_, is_hidden)| !is_hidden) {
+        // A record that outsiders alone get stands beside no private one in any view, and its line says what is meant.
+        if self.records.iter().any(|(it, is_hidden)| !is_hidden && it.mark != Some(Mark::Outside)) {
             let private =
                 self.records.iter().filter(|(it, is_hidden)| *is_hidden && it.mark != Some(Mark::Internal));
             problems.extend(private.map(|(record, _)| Problem {

@@ -156,6 +156,10 @@ fn a_private_member_of_a_public_pool_is_an_error_unless_its_author_says_what_is_
     }
     let (_, report) = Folder::steered("db A 10.0.0.5 ; verge: steer\ndb A 10.0.0.6\n", Settings::default());
     assert_eq!(faults(&report), "", "a pool that is private as a whole is the inside's");
+    // Nor may one who adds a record for outsiders learn what stands beside it inside.
+    let apart = "www A 203.0.113.10 ; verge: outside steer\nwww A 10.0.0.5 ; verge: steer\n";
+    let (_, report) = Folder::steered(apart, Settings::default());
+    assert_eq!(faults(&report), "", "no view has both");
 }
 
 /// D20: a fault that concerns outsiders takes nothing from insiders.
