@@ -116,6 +116,12 @@ impl SharedSocket {
         self.wake(reading);
     }
 
+    /// Whether a process is there that sends packets on.
+    pub(super) fn is_followed(&self) -> bool {
+        let inbox = self.inbox.load();
+        inbox.as_deref().is_some_and(|it| !SockRef::from(it).send(&[]).is_err_and(|error| is_end(&error)))
+    }
+
     fn wake(&self, mut reading: MutexGuard<'_, Reading>) {
         let reader = reading.reader.take();
         drop(reading);

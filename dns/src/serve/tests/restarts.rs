@@ -13,8 +13,7 @@ use crate::serve::testing::{Duplex, framed, over_quic, trust};
 
 const LISTEN: &str =
     "run_folder = \"run\"\nlisten_tls = [\"127.0.0.1:0\"]\nlisten_quic = [\"127.0.0.1:0\"]\n";
-const TABLES: &str =
-    "[tls]\ncertificate = \"chain.pem\"\nkey = \"key.pem\"\n[[transfer]]\nclients = [\"127.0.0.1\"]\n";
+const TABLES: &str = "[tcp]\nmessage_timeout = \"60s\"\n[tls]\ncertificate = \"chain.pem\"\nkey = \"key.pem\"\n[[transfer]]\nclients = [\"127.0.0.1\"]\n";
 
 /// The end of an OPT record: no options; TIMEOUT 0 (RFC 7828).
 const STAY: &[u8] = &[0, 0, 41, 4, 208, 0, 0, 0, 0, 0, 0];
