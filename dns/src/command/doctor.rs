@@ -117,8 +117,8 @@ fn wanted(config: &Config) -> Wanted {
     }
 }
 
-/// Listeners, zone files, the log.
-const SPARE_DESCRIPTORS: u64 = 256;
+/// Listeners, zone files, the log, and 2,048 checks of members of pools.
+const SPARE_DESCRIPTORS: u64 = 256 + 2048;
 /// The server's own default.
 const UDP_RECEIVE_BYTES: u64 = 4 << 20;
 const PROGRAM_BYTES: u64 = 12 << 20;

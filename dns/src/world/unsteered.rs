@@ -16,7 +16,7 @@ const MOST_TOLD: usize = 20;
 /// Each RRset that gives this address whatever its pools decide, and the zones with such a pool that secondaries take, which
 /// give all of its records: in words, a line each.
 pub fn unsteered(world: &World, address: IpAddr) -> Vec<String> {
-    let mut found = BTreeSet::new();
+    let mut found = Found::default();
     for which in [Which::Public, Which::Internal] {
         let view = world.view(which);
         for (apex, served) in view.zones.iter() {
@@ -32,10 +32,26 @@ pub fn unsteered(world: &World, address: IpAddr) -> Vec<String> {
             }
         }
     }
-    let surplus = found.len().saturating_sub(MOST_TOLD);
-    let mut told: Vec<String> = found.into_iter().take(MOST_TOLD).collect();
+    let Found { lines, surplus } = found;
+    let mut told: Vec<String> = lines.into_iter().collect();
     told.extend((surplus > 0).then(|| format!("and {surplus} more such answers name {address}")));
     told
+}
+
+/// The first lines, and how many more there are: one that both views give may count twice.
+#[derive(Default)]
+struct Found {
+    lines: BTreeSet<String>,
+    surplus: usize,
+}
+
+impl Found {
+    fn insert(&mut self, line: String) {
+        if self.lines.insert(line) && self.lines.len() > MOST_TOLD {
+            self.lines.pop_last();
+            self.surplus += 1;
+        }
+    }
 }
 
 fn rtype(address: IpAddr) -> Type {
@@ -43,7 +59,7 @@ fn rtype(address: IpAddr) -> Type {
 }
 
 /// Finds the RRsets of a zone that have this address and are not steered; whether a pool has it, too.
-fn in_zone(view: &View, tree: &Tree, address: IpAddr, found: &mut BTreeSet<String>) -> bool {
+fn in_zone(view: &View, tree: &Tree, address: IpAddr, found: &mut Found) -> bool {
     let (rtype, mut is_in_pool) = (rtype(address), false);
     for node in tree.nodes() {
         if !node.set(rtype).is_some_and(|set| set.has_address(address)) {
@@ -65,7 +81,7 @@ fn in_zone(view: &View, tree: &Tree, address: IpAddr, found: &mut BTreeSet<Strin
 }
 
 /// Referrals give all addresses of a name server, those of a pool as well.
-fn in_referrals(view: &View, tree: &Tree, address: IpAddr, found: &mut BTreeSet<String>) {
+fn in_referrals(view: &View, tree: &Tree, address: IpAddr, found: &mut Found) {
     let is_of_pool = |target: &[u8]| {
         let pool = view.pools.named(target, rtype(address));
         pool.is_some_and(|pool| pool.members.iter().any(|member| member.address == address))
