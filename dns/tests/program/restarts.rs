@@ -376,6 +376,8 @@ fn ends_while_it_loads(signal: &str) {
     assert!(!next.wait().unwrap().success());
     log.wait_for("did not, and nothing has changed");
     assert_eq!(asked(process.plain(), "v.example.com.", RecordType::A), ["203.0.113.1"]);
+    // An update reads what is new, which takes as long here as no other program leaves it the processor.
+    std::fs::remove_file(folder.path().join("zones/example.net.zone")).unwrap();
     assert!(is_made(&over_tcp(process.plain(), &update(1)).unwrap()));
 }
 
