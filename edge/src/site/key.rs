@@ -160,7 +160,8 @@ fn authority(uri: &Uri) -> Cow<'_, str> {
         }
     }
     let mut host = uri.host().unwrap_or_default().to_ascii_lowercase();
-    if host.len() > 1 && host.ends_with('.') {
+    // `a..` has an empty label: it is no other spelling of `a.`.
+    if host.strip_suffix('.').is_some_and(|rest| !rest.is_empty() && !rest.ends_with('.')) {
         host.pop();
     }
     match uri.port_u16() {
@@ -329,6 +330,8 @@ mod tests {
         check("http://a.example./", "http://a.example/");
         check("http://A.example.:81/", "http://a.example:81/");
         check("http://./", "http://./");
+        check("http://../", "http://../");
+        check("http://a.example../", "http://a.example../");
         check("http://a.example:443/", "http://a.example:443/");
         check("http://a.example:1337/", "http://a.example:1337/");
         check("http://a.example", "http://a.example/");
