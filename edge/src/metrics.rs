@@ -4,6 +4,7 @@
 
 mod dictionaries;
 mod disks;
+mod evicted;
 mod format;
 mod limits;
 mod origins;
@@ -21,6 +22,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 
+use self::evicted::EvictedAges;
 pub use self::limits::Limit;
 use self::limits::Limits;
 pub use self::origins::OriginMetrics;
@@ -74,6 +76,7 @@ struct All {
     fill_bytes: Gauge,
     store_capacity_bytes: Gauge,
     store_evicted: Counter,
+    store_ages: EvictedAges,
     log_lines_lost: Counter,
     limits: Limits,
     access_lines_lost: Counter,
@@ -175,6 +178,7 @@ impl Default for Metrics {
             fill_bytes: Gauge::default(),
             store_capacity_bytes: Gauge::default(),
             store_evicted: Counter::default(),
+            store_ages: EvictedAges::default(),
             log_lines_lost: Counter::default(),
             limits: Limits::default(),
             access_lines_lost: Counter::default(),
@@ -255,6 +259,8 @@ impl All {
         page.register_with_unit("store_capacity", capacity, Unit::Bytes, bytes);
         let evicted = "Keys that left memory with their responses to make room";
         page.register("store_evicted", evicted, self.store_evicted.clone());
+        let age = "How long ago what left memory to make room was received, or last validated";
+        registry.register_with_unit("store_evicted_age", age, Unit::Seconds, self.store_ages.clone());
         let lost = "Log lines that could not be written";
         registry.register("log_lines_lost", lost, self.log_lines_lost.clone());
         let lost = "Lines of the access log that could not be written";
@@ -429,7 +435,8 @@ impl Metrics {
         self.0.store_keys.set(gauge(size.keys));
         self.0.fill_bytes.set(gauge(size.fill_bytes));
         self.0.store_capacity_bytes.set(gauge(size.capacity_bytes));
-        self.0.store_evicted.inc_by(size.evicted.saturating_sub(self.0.store_evicted.get()));
+        self.0.store_evicted.inc_by(size.evicted.count().saturating_sub(self.0.store_evicted.get()));
+        self.0.store_ages.set(size.evicted);
         let lost = crate::log::lines_lost();
         self.0.log_lines_lost.inc_by(lost.saturating_sub(self.0.log_lines_lost.get()));
         let lost = crate::log::access::lines_lost();

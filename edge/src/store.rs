@@ -18,6 +18,7 @@ pub mod body;
 pub mod bounds;
 pub mod disk;
 pub mod epoch;
+mod evicted;
 mod eviction;
 mod governor;
 pub mod hits;
@@ -51,6 +52,7 @@ pub use body::{Body, Gone};
 pub use bounds::{Bounds, Eviction};
 pub use disk::{Disks, Reserved, Spool};
 pub use epoch::Epoch;
+pub use evicted::{AGE_BOUNDS_SECONDS, Ages};
 pub use in_file::{FileReader, InFile, Unread};
 pub use listing::{Cursor, Listed};
 pub use memory::{Budget, LetGo, Share};
@@ -118,9 +120,9 @@ impl Store {
         let capacity = shares.objects_bytes / object::WEIGHT_UNIT_BYTES;
         let weigh = |key: &Key, variants: &Variants| variants.weight(key);
         let ghosts_a_unit = (object::WEIGHT_UNIT_BYTES / eviction::GHOST_BYTES).max(1);
-        let leave = |variants: Variants| variants.unlist();
+        let (leave, hasher) = (|variants: Variants| variants.unlist(), RandomState::default());
         let objects =
-            Table::new(bounds.eviction, capacity, ghosts_a_unit, RandomState::default(), weigh, leave);
+            Table::new(bounds.eviction, capacity, ghosts_a_unit, hasher, weigh, leave, Variants::age);
         let room = u32::try_from(capacity / KEY_PART).unwrap_or(u32::MAX);
         let (tag_fields, first) = (bounds.tag_fields.clone(), disks.first_epoch());
         let purges = Purges::new(bounds.memory_bytes, tag_fields, first, disks.hash_key());
@@ -486,8 +488,8 @@ pub struct Size {
     pub fill_bytes: u64,
     /// How many bytes may be held now: less than the config says while the process takes too much.
     pub capacity_bytes: u64,
-    /// Keys that left to make room, ever.
-    pub evicted: u64,
+    /// The ages of what was under keys that left to make room, ever.
+    pub evicted: Ages,
 }
 
 /// All under one key leaves together: without a bound the variants or the slices of one URL could push out everything else.

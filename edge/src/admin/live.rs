@@ -142,7 +142,7 @@ mod tests {
 
     use super::*;
     use crate::metrics::{Format, Metrics, Outcome};
-    use crate::store::Size;
+    use crate::store::{Ages, Size};
 
     /// A series that the page needs and that is registered elsewhere would be 0 for ever.
     #[test]
@@ -157,7 +157,8 @@ mod tests {
         site.sent(7);
         site.fetched(5);
         metrics.connections(3, 10);
-        let size = Size { keys: 1, bytes: 2, fill_bytes: 3, capacity_bytes: 4, evicted: 5 };
+        let evicted = Ages { counts: [5, 0, 0, 0, 0, 0, 0, 0, 0, 2], sum: Duration::from_secs(9) };
+        let size = Size { keys: 1, bytes: 2, fill_bytes: 3, capacity_bytes: 4, evicted };
         let (all, page) = (metrics.render(&size, &[], Format::OpenMetrics), metrics.render_page(&size, &[]));
         // The process is looked at anew each time.
         let is_counted = |name: &str| is_needed(name) && !name.starts_with("process_");

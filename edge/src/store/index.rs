@@ -27,9 +27,12 @@ pub(super) struct Index<K, V, S> {
     duel: Mutex<Duel>,
     /// The duel's, for hits to see without its lock.
     sampled_bits: AtomicU64,
-    /// Entries that left to make room.
-    evicted: AtomicU64,
+    /// Told of each value that leaves to make room.
+    evict: Evict<V>,
 }
+
+/// See [`Index::new`].
+type Evict<V> = Box<dyn Fn(&V) + Send + Sync>;
 
 /// Aligned so that threads at different shards do not share a cache line, nor the pair that processors fetch.
 #[repr(align(128))]
@@ -49,8 +52,9 @@ const SHARDS: usize = 64;
 const SHARD_SHIFT: u32 = 48;
 
 impl<K: Hash + Eq, V: Clone, S: BuildHasher> Index<K, V, S> {
-    /// Nothing is held. `ghosts_a_unit` ghosts take as much memory as one unit of weight.
-    pub(super) fn new(capacity: u64, ghosts_a_unit: u64, hasher: S) -> Self {
+    /// Nothing is held. `ghosts_a_unit` ghosts take as much memory as one unit of weight. `evict` is told of each value that
+    /// leaves to make room, while others wait.
+    pub(super) fn new(capacity: u64, ghosts_a_unit: u64, hasher: S, evict: Evict<V>) -> Self {
         let queues = Queues::new(capacity, ghosts_a_unit);
         let duel = Duel::new(capacity);
         Self {
@@ -58,7 +62,7 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> Index<K, V, S> {
             shards: (0..SHARDS).map(|_| Shard(RwLock::new(HashTable::new()))).collect(),
             marks: Arc::clone(queues.marks()),
             sampled_bits: duel.sampled_bits().into(),
-            evicted: AtomicU64::new(0),
+            evict,
             queues: queues.into(),
             duel: duel.into(),
         }
@@ -162,11 +166,6 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> Index<K, V, S> {
         (queues.count() as u64, queues.weight())
     }
 
-    /// How many entries left to make room.
-    pub(super) fn evicted(&self) -> u64 {
-        self.evicted.load(Ordering::Relaxed)
-    }
-
     fn observe(&self, duel: &mut Duel, hash: u64, weight: u32) {
         duel.observe(hash, weight);
         self.sampled_bits.store(duel.sampled_bits(), Ordering::Relaxed);
@@ -174,11 +173,12 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> Index<K, V, S> {
 
     /// The queues' lock is held as long as these are in the table though not in the queues.
     fn drop_victims(&self, victims: &[Victim], left: &mut Vec<V>) {
-        self.evicted.fetch_add(victims.len() as u64, Ordering::Relaxed);
         for Victim { hash, handle } in victims {
             let mut shard = self.shard(*hash).write();
             if let Ok(entry) = shard.find_entry(*hash, |entry| entry.handle == *handle) {
-                left.push(entry.remove().0.value);
+                let value = entry.remove().0.value;
+                (self.evict)(&value);
+                left.push(value);
             }
         }
     }
@@ -217,7 +217,7 @@ mod tests {
     use super::*;
 
     fn index(capacity: u64) -> Index<u64, u64, RandomState> {
-        Index::new(capacity, 2, RandomState::new())
+        Index::new(capacity, 2, RandomState::new(), Box::new(|_| {}))
     }
 
     #[test]
@@ -313,7 +313,7 @@ mod tests {
             fn write(&mut self, _: &[u8]) {}
         }
         let paths = ["/", "/a", "/a?", "/a?b", "/a/b", "/%61/"];
-        let index: Index<&str, &str, Same> = Index::new(1_000, 2, Same);
+        let index: Index<&str, &str, Same> = Index::new(1_000, 2, Same, Box::new(|_| {}));
         paths.iter().for_each(|path| assert!(index.insert(path, path, 1).is_empty()));
         paths.iter().for_each(|path| assert_eq!(index.get(path), Some(*path)));
         assert_eq!(index.get(&"/b"), None);

@@ -2,7 +2,7 @@
 
 use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use http::HeaderValue;
 use tokio::sync::OnceCell;
@@ -11,6 +11,7 @@ use super::block::allocated;
 use super::body::Body;
 use super::disk::offered::OnDisk;
 use super::epoch::Epoch;
+use super::evicted::age;
 use super::hits::Hits;
 use super::ready::ReadyHeads;
 use super::recency::Recency;
@@ -134,6 +135,11 @@ impl Variants {
     /// It no longer does.
     pub(super) fn unlist(&self) {
         self.iter().for_each(|object| object.body.unlist());
+    }
+
+    /// How long ago the newest was received, or last validated.
+    pub(super) fn age(&self) -> Duration {
+        self.0.iter().map(|object| age(object.entry.received)).min().unwrap_or_default()
     }
 
     pub(super) fn weight(&self, key: &Key) -> u32 {

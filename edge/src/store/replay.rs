@@ -1,5 +1,7 @@
 //! Requests without their responses: which of them a store of some size would answer. The table is the store's own.
 
+use std::time::Duration;
+
 use foldhash::quality::FixedState;
 
 use super::bounds::Eviction;
@@ -21,7 +23,9 @@ impl Replay {
     pub fn new(eviction: Eviction, capacity: u64) -> Self {
         // Hashed alike in each run, so that two runs give one result.
         let hasher = FixedState::default();
-        let table = Table::new(eviction, capacity, GHOSTS_A_UNIT, hasher, |_, weight| *weight, drop);
+        // Requests of a trace have no times.
+        let age = |_: &u32| Duration::ZERO;
+        let table = Table::new(eviction, capacity, GHOSTS_A_UNIT, hasher, |_, weight| *weight, drop, age);
         Self { table, capacity }
     }
 

@@ -3,13 +3,14 @@
 use std::fmt;
 use std::hash::{BuildHasher, Hash};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use moka::notification::RemovalCause;
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 
 use super::bounds::Eviction;
+use super::evicted::{Ages, Evicted};
 use super::index::Index;
 
 /// Values by their keys, up to a weight.
@@ -18,13 +19,14 @@ pub(super) struct Table<K, V, S> {
     held: Held<K, V, S>,
     weigh: fn(&K, &V) -> u32,
     leave: fn(V),
+    evicted: Arc<Evicted>,
     /// Weight of a value that makes moka evict at once instead of when it finds time.
     heavy: u32,
 }
 
 enum Held<K, V, S> {
     /// It tells `leave` itself, of every value that leaves, also of one that is replaced.
-    Moka(Cache<K, V>, Arc<AtomicU64>),
+    Moka(Cache<K, V>),
     Own(Box<Index<K, V, S>>),
 }
 
@@ -39,7 +41,8 @@ where
     V: Clone + Send + Sync + 'static,
     S: BuildHasher,
 {
-    /// Nothing is held. `leave` is told of each value that leaves; `ghosts_a_unit` ghosts weigh one.
+    /// Nothing is held. `leave` is told of each value that leaves; `age` tells how old one is that leaves to make room;
+    /// `ghosts_a_unit` ghosts weigh one.
     pub(super) fn new(
         eviction: Eviction,
         capacity: u64,
@@ -47,30 +50,35 @@ where
         hasher: S,
         weigh: fn(&K, &V) -> u32,
         leave: fn(V),
+        age: fn(&V) -> Duration,
     ) -> Self {
-        let moka = |policy| {
+        let evicted = Arc::new(Evicted::default());
+        let counted = Arc::clone(&evicted);
+        let evict = move |value: &V| counted.add(age(value));
+        let moka = |policy, evict: Box<dyn Fn(&V) + Send + Sync>| {
             let builder = Cache::builder().max_capacity(capacity).eviction_policy(policy).weigher(weigh);
-            let evicted = Arc::new(AtomicU64::new(0));
-            let counted = Arc::clone(&evicted);
             let listen = move |_, value, why| {
-                counted.fetch_add(u64::from(why == RemovalCause::Size), Ordering::Relaxed);
+                if why == RemovalCause::Size {
+                    evict(&value);
+                }
                 leave(value);
             };
-            Held::Moka(builder.eviction_listener(listen).build(), evicted)
+            Held::Moka(builder.eviction_listener(listen).build())
         };
+        let evict = Box::new(evict);
         let held = match eviction {
-            Eviction::Lru => moka(EvictionPolicy::lru()),
-            Eviction::Lfu => moka(EvictionPolicy::tiny_lfu()),
-            Eviction::S3Fifo => Held::Own(Box::new(Index::new(capacity, ghosts_a_unit, hasher))),
+            Eviction::Lru => moka(EvictionPolicy::lru(), evict),
+            Eviction::Lfu => moka(EvictionPolicy::tiny_lfu(), evict),
+            Eviction::S3Fifo => Held::Own(Box::new(Index::new(capacity, ghosts_a_unit, hasher, evict))),
         };
         let heavy = u32::try_from(capacity / HEAVY_PART).unwrap_or(u32::MAX);
-        Self { held, weigh, leave, heavy }
+        Self { held, weigh, leave, evicted, heavy }
     }
 
     /// A hit, where there is something under the key.
     pub(super) fn get(&self, key: &K) -> Option<V> {
         match &self.held {
-            Held::Moka(cache, _) => cache.get(key),
+            Held::Moka(cache) => cache.get(key),
             Held::Own(index) => index.get(key),
         }
     }
@@ -81,7 +89,7 @@ where
     /// scan drives out what is hot.
     pub(super) fn peek(&self, key: &K) -> Option<V> {
         match &self.held {
-            Held::Moka(cache, _) => cache.contains_key(key).then(|| cache.get(key)).flatten(),
+            Held::Moka(cache) => cache.contains_key(key).then(|| cache.get(key)).flatten(),
             Held::Own(index) => index.peek(key),
         }
     }
@@ -89,7 +97,7 @@ where
     /// Puts the value in the place of what is under the key. Two threads never do so for one key at a time.
     pub(super) fn insert(&self, key: &K, value: V) {
         match &self.held {
-            Held::Moka(cache, _) => {
+            Held::Moka(cache) => {
                 let is_heavy = (self.weigh)(key, &value) >= self.heavy;
                 cache.insert(key.clone(), value);
                 if is_heavy {
@@ -106,7 +114,7 @@ where
     /// Takes out what is under the key.
     pub(super) fn remove(&self, key: &K) {
         match &self.held {
-            Held::Moka(cache, _) => cache.invalidate(key),
+            Held::Moka(cache) => cache.invalidate(key),
             Held::Own(index) => drop(index.remove(key).map(self.leave)),
         }
     }
@@ -114,23 +122,20 @@ where
     /// Takes out everything.
     pub(super) fn clear(&self) {
         match &self.held {
-            Held::Moka(cache, _) => cache.invalidate_all(),
+            Held::Moka(cache) => cache.invalidate_all(),
             Held::Own(index) => index.clear(self.leave),
         }
     }
 
-    /// How many keys left to make room.
-    pub(super) fn evicted(&self) -> u64 {
-        match &self.held {
-            Held::Moka(_, evicted) => evicted.load(Ordering::Relaxed),
-            Held::Own(index) => index.evicted(),
-        }
+    /// The ages of what left to make room.
+    pub(super) fn evicted(&self) -> Ages {
+        self.evicted.ages()
     }
 
     /// Whether there is something under the key, once the bound was seen to.
     pub(super) fn holds(&self, key: &K) -> bool {
         match &self.held {
-            Held::Moka(cache, _) => {
+            Held::Moka(cache) => {
                 cache.run_pending_tasks();
                 cache.contains_key(key)
             }
@@ -154,7 +159,7 @@ where
     /// All in one part of the table, though nobody asked for it; none behind the last part. moka has one part.
     pub(super) fn part(&self, number: u32) -> Option<Vec<(K, V)>> {
         match &self.held {
-            Held::Moka(cache, _) => {
+            Held::Moka(cache) => {
                 (number == 0).then(|| cache.iter().map(|(key, value)| ((*key).clone(), value)).collect())
             }
             Held::Own(index) => index.part(number),
@@ -164,7 +169,7 @@ where
     /// How many keys there are, and what they weigh.
     pub(super) fn size(&self) -> (u64, u64) {
         match &self.held {
-            Held::Moka(cache, _) => (cache.entry_count(), cache.weighted_size()),
+            Held::Moka(cache) => (cache.entry_count(), cache.weighted_size()),
             Held::Own(index) => index.size(),
         }
     }

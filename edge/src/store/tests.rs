@@ -57,6 +57,26 @@ fn a_scan_of_ten_times_the_memory_leaves_what_is_hot() {
     assert!(own >= 98 && lfu >= 95 && lru <= 20, "{all}");
 }
 
+/// A response that was replaced or removed left for another reason.
+#[test]
+fn the_age_of_what_leaves_to_make_room_is_counted_and_of_nothing_else() {
+    for eviction in [Eviction::S3Fifo, Eviction::Lfu, Eviction::Lru] {
+        let store = Store::new(&Bounds { memory_bytes: 4 << 20, eviction, tag_fields: Default::default() });
+        put(&store, "/a");
+        put(&store, "/a");
+        let object = Arc::clone(&store.get(&name("/a"), &"a".into())[0]);
+        store.forget(&name("/a"), &object);
+        assert!(!store.holds(&name("/a")));
+        assert_eq!(store.size().evicted.count(), 0, "{eviction:?}");
+        (0..5_000).for_each(|n| put(&store, &format!("/{n}")));
+        assert!(!store.holds(&name("/a")), "moka sees to its bound");
+        let Size { keys, evicted, .. } = store.size();
+        assert_eq!(evicted.count() + keys, 5_000, "{eviction:?}");
+        // They were received in the first hour of 1970.
+        assert_eq!(evicted.counts[evicted.counts.len() - 1], evicted.count(), "{eviction:?}");
+    }
+}
+
 /// RFC 9111 §4: of several responses the most recent is used.
 #[test]
 fn a_response_to_an_earlier_request_takes_the_place_of_a_later_ones_only_by_a_later_date() {
