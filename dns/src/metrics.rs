@@ -36,7 +36,7 @@ pub(crate) use self::pools::{Steered, worst_first};
 use self::replication::Replication;
 pub(crate) use self::replication::{Notified, Refreshed, Taken};
 pub use self::status::{CatalogStatus, CopyStatus, Notice, Status, ZoneStatus};
-pub use self::zones::{Served, ServedZone};
+pub use self::zones::{LoadTimes, Served, ServedZone};
 
 /// Everything that is counted.
 #[derive(Debug, Default)]
@@ -154,7 +154,7 @@ impl Metrics {
         if result == LoadResult::Good {
             self.good_load_unix_seconds.store(crate::clock::moment().unix_seconds, Ordering::Relaxed);
         }
-        *lock(&self.served) = served;
+        lock(&self.served).follow(served, crate::clock::moment().unix_seconds);
         self.reloading_stands();
     }
 
@@ -415,8 +415,9 @@ mod tests {
             records: Some(12),
             journal_bytes: 0,
             undecided: 2,
-            error: None,
+            error: Some("example.com.zone:1:1: …".to_owned()),
             hidden: Default::default(),
+            loads: LoadTimes::default(),
         };
         metrics.endings(Transport::Tls).count(Ended::SlowHandshake);
         metrics.connections(Listener::Inside, Transport::Tcp).store(4, Ordering::Relaxed);

@@ -170,6 +170,7 @@ async fn a_server_is_ready_when_every_zone_is_served_and_reloading_stands() {
                 undecided: 0,
                 error: None,
                 hidden: Default::default(),
+                loads: Default::default(),
             })
             .collect(),
     };

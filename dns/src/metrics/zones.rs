@@ -1,6 +1,6 @@
 //! The zones in service, as metrics.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
 use prometheus_client::encoding::DescriptorEncoder;
@@ -34,9 +34,33 @@ pub struct ServedZone {
     pub error: Option<String>,
     /// Records that outsiders do not see, by the rule that hides them.
     pub hidden: BTreeMap<String, usize>,
+    /// Its loads, of which a [`Served`] that follows another one learns.
+    pub loads: LoadTimes,
+}
+
+/// When a zone was loaded: seconds since 1970.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LoadTimes {
+    /// The last time without an error.
+    pub good: Option<u64>,
+    /// The last time with one.
+    pub failed: Option<u64>,
 }
 
 impl Served {
+    /// Takes the place of what was in service before. All of `next` was loaded now.
+    pub(super) fn follow(&mut self, mut next: Self, unix_seconds: u64) {
+        let before: HashMap<_, _> = self.zones.iter().map(|zone| (zone.apex.as_str(), zone.loads)).collect();
+        for zone in &mut next.zones {
+            let loads = before.get(zone.apex.as_str()).copied().unwrap_or_default();
+            zone.loads = match zone.error {
+                None => LoadTimes { good: Some(unix_seconds), ..loads },
+                Some(_) => LoadTimes { failed: Some(unix_seconds), ..loads },
+            };
+        }
+        *self = next;
+    }
+
     pub(super) fn encode(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let help = "Versions of the zones and settings that have been in service since the start";
         gauge(encoder, "generation", help, self.generation)?;
@@ -56,6 +80,12 @@ impl Served {
                 records.encode_family(&labels)?.encode_gauge(&(count as u64))?;
             }
         }
+        let help = "When each zone was last loaded without an error";
+        let name = "zone_last_good_load_timestamp_seconds";
+        self.encode_times(encoder, name, help, |loads| loads.good)?;
+        let help = "When each zone that was ever at fault was last loaded with an error";
+        let name = "zone_last_error_timestamp_seconds";
+        self.encode_times(encoder, name, help, |loads| loads.failed)?;
         let help = "Size of the journal of each zone's updates, if it has one";
         let mut journals =
             encoder.encode_descriptor("update_journal_bytes", help, None, MetricType::Gauge)?;
@@ -68,6 +98,22 @@ impl Served {
             "Records for which outsiders get SERVFAIL: they lead into a zone that never had a good version";
         gauge(encoder, "undecided_records", help, undecided as u64)?;
         self.encode_states(encoder)
+    }
+
+    fn encode_times(
+        &self,
+        encoder: &mut DescriptorEncoder<'_>,
+        name: &str,
+        help: &str,
+        time: fn(LoadTimes) -> Option<u64>,
+    ) -> fmt::Result {
+        let mut times = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for zone in &self.zones {
+            if let Some(time) = time(zone.loads) {
+                times.encode_family(&[("zone", zone.apex.as_str())])?.encode_gauge(&time)?;
+            }
+        }
+        Ok(())
     }
 
     fn encode_states(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
@@ -101,4 +147,41 @@ pub(super) fn encode_signatures(zones: &[(String, i64)], encoder: &mut Descripto
 
 fn gauge(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> fmt::Result {
     encoder.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(&value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_zone_keeps_when_it_was_good_while_it_fails_and_when_it_failed_once_it_is_good() {
+        let load = |error: Option<&str>| {
+            let zone = ServedZone {
+                apex: "example.com.".to_owned(),
+                state: "current",
+                serial: None,
+                records: None,
+                journal_bytes: 0,
+                undecided: 0,
+                error: error.map(str::to_owned),
+                hidden: BTreeMap::new(),
+                loads: LoadTimes::default(),
+            };
+            Served { generation: 1, zones: vec![zone] }
+        };
+        let mut served = Served::default();
+        for (time, error, good, failed) in [
+            (10, None, Some(10), None),
+            (20, Some("a fault"), Some(10), Some(20)),
+            (30, Some("a fault"), Some(10), Some(30)),
+            (40, None, Some(40), Some(30)),
+        ] {
+            served.follow(load(error), time);
+            assert_eq!(served.zones[0].loads, LoadTimes { good, failed }, "at {time}");
+        }
+        // A zone that came back begins anew.
+        served.follow(Served::default(), 50);
+        served.follow(load(None), 60);
+        assert_eq!(served.zones[0].loads, LoadTimes { good: Some(60), failed: None });
+    }
 }

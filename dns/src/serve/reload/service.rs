@@ -17,7 +17,7 @@ use crate::catalog::{journal, log, parse_file};
 use crate::clock;
 use crate::config::{self, Config};
 use crate::explain::shown::Shown;
-use crate::metrics::{LoadResult, Metrics, Served, ServedZone};
+use crate::metrics::{LoadResult, LoadTimes, Metrics, Served, ServedZone};
 use crate::name::Name;
 use crate::rtype::Type;
 use crate::serve::notify::{Notices, Order};
@@ -159,6 +159,7 @@ fn in_service(shown: &[Shown], generation: u64, journals: &Path) -> Served {
         undecided: zone.divided.as_ref().map_or(0, |divided| divided.undecided.len()),
         error: zone.error.clone(),
         hidden: zone.hidden_by_rule(),
+        loads: LoadTimes::default(),
     });
     Served { generation, zones: zones.collect() }
 }
