@@ -32,6 +32,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use http::{HeaderName, HeaderValue};
+use verge_edge::run::StartError;
 use verge_edge::{config, log};
 
 /// A pull-CDN edge cache.
@@ -155,6 +156,14 @@ impl Failed {
     /// For [`config::load`]'s error, which says where it is.
     fn of_config(error: config::ConfigError) -> Self {
         Self { text: error.to_string(), begins: "" }
+    }
+
+    /// For an error that may say where in the config it is.
+    fn of_start(error: StartError) -> Self {
+        match error {
+            StartError::Placed(error) => Self::of_config(*error),
+            error => Self::because(error),
+        }
     }
 
     /// Says first what it was about.

@@ -24,6 +24,7 @@ mod origins;
 mod pages;
 mod partial;
 mod place;
+mod places;
 mod rules;
 mod settings;
 mod signed;
@@ -45,6 +46,7 @@ use ipnet::IpNet;
 pub use level::{LEVEL_HELP, Level};
 pub use partial::Listen;
 pub use place::{ConfigError, Warning};
+pub use places::Places;
 pub use stream::Stream;
 pub use tls::Tls;
 pub use written::{Change, Written};
@@ -98,6 +100,8 @@ pub struct Config {
     pub warnings: Vec<Warning>,
     /// As it was written, to tell what a reload changes.
     pub written: Written,
+    /// Where it names addresses and files.
+    pub places: Places,
     /// The file that it was read from.
     pub file: Option<PathBuf>,
     /// Where a process hands its sockets over to the next; none: it does not.
@@ -198,5 +202,6 @@ fn checked(text: &str, base: &Path, shown: &Path, machine: Option<u64>) -> Resul
         written.of_site(site.name.as_str(), route)
     };
     let sites = parsed.config.sites.as_written(settings);
-    Ok(Config { warnings, sites, written, ..parsed.config })
+    let places = Places::of(text, base, shown);
+    Ok(Config { warnings, sites, written, places, ..parsed.config })
 }

@@ -153,6 +153,10 @@ impl Open {
     /// # Errors
     /// When an address cannot be bound. Then nothing is different from before.
     pub(crate) fn prepare(&self, config: &Config, handed: Pool, read: Read) -> Result<Next, StartError> {
+        self.bind(config, handed, read).map_err(|error| error.placed(config))
+    }
+
+    fn bind(&self, config: &Config, handed: Pool, read: Read) -> Result<Next, StartError> {
         let Read { encrypted, operator } = read;
         let asked: Vec<(Transport, SocketAddr)> = moving::asked(config)
             .into_iter()
@@ -478,10 +482,9 @@ fn any_v6(address: SocketAddr) -> SocketAddr {
 /// When a file cannot be used: a start would fail.
 pub fn inspect(config: &Config) -> Result<Vec<String>, StartError> {
     let clock = Clock::system();
-    let mut told =
-        config.tls.as_ref().map(|tls| encrypted::inspect(tls, &clock)).transpose()?.unwrap_or_default();
-    if let Some(files) = config.admin.as_ref().and_then(|admin| admin.tls.as_ref()) {
-        told.extend(own_tls::inspect(files, &clock)?);
-    }
-    Ok(told)
+    let files = config.admin.as_ref().and_then(|admin| admin.tls.as_ref());
+    let of_clients = config.tls.as_ref().map(|tls| encrypted::inspect(tls, &clock));
+    let of_admin = files.map(|files| own_tls::inspect(files, &clock));
+    let told: Result<Vec<_>, _> = of_clients.into_iter().chain(of_admin).collect();
+    told.map(|each| each.concat()).map_err(|error| error.placed(config))
 }

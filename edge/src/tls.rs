@@ -29,7 +29,7 @@ pub use clients::{Clients, Identity, Judge};
 pub use early::Sessions;
 pub use follow::{follow, standings};
 pub use ticketer::{Seal, Ticketer};
-pub use tickets::Tickets;
+pub use tickets::{SecretError, Tickets};
 
 /// RFC 9325 §3.1.1: these two and nothing older.
 const VERSIONS: &[&SupportedProtocolVersion] = &[&version::TLS13, &version::TLS12];

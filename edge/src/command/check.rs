@@ -29,8 +29,9 @@ pub(super) struct Check {
 impl Check {
     pub(super) async fn run(&self) -> Result<(), Failed> {
         let config = config::load(&self.config).map_err(Failed::of_config)?;
-        for standing in run::inspect(&config).map_err(Failed::because)? {
-            super::say(standing);
+        let standings = run::inspect(&config).map_err(Failed::of_start)?;
+        for standing in &standings {
+            super::say(format!("warning: {standing}"));
         }
         for warning in &config.warnings {
             super::say(warning);
@@ -42,7 +43,7 @@ impl Check {
         if !self.quiet {
             super::say(summary(&config, &self.config.display().to_string()).trim_end());
         }
-        match (self.deny_warnings, config.warnings.len() + doubts.len()) {
+        match (self.deny_warnings, standings.len() + config.warnings.len() + doubts.len()) {
             (true, 1) => Err(Failed::because("1 warning")),
             (true, warnings @ 2..) => Err(Failed::because(format!("{warnings} warnings"))),
             _ => Ok(()),

@@ -39,7 +39,7 @@ impl Doctor {
         let machine = look(&wanted, running);
         let advice = advice(&wanted, &machine);
         say(told(&advice, &notes(&machine)).trim_end());
-        for standing in run::inspect(&config).map_err(Failed::because)? {
+        for standing in run::inspect(&config).map_err(Failed::of_start)? {
             say(standing);
         }
         match advice.iter().filter(|one| one.is_fault).count() {

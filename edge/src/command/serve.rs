@@ -30,7 +30,7 @@ impl Serve {
             tracing::warn!(target: "verge_edge", "{}", warning.message());
         }
         let stop = CancellationToken::new();
-        let running = start(config, &mut signals, &stop).await.map_err(Failed::because)?;
+        let running = start(config, &mut signals, &stop).await.map_err(Failed::of_start)?;
         systemd::ready();
         tell_systemd_of_life();
         let listening = announcement(&running.listening());

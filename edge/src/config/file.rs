@@ -1,7 +1,7 @@
 //! The file as it is written, and how it becomes a [`Config`].
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -20,7 +20,7 @@ use super::site;
 use super::stream::{self, StreamTable};
 use super::tls::{self, TlsTable};
 use super::unit::{Size, Span};
-use super::{Cache, Config, LEVEL_HELP, Level, Log, LogFormat, Written};
+use super::{Cache, Config, LEVEL_HELP, Level, Log, LogFormat, Places, Written};
 use crate::pace;
 use crate::serve::Limits;
 use crate::site::tags::TagFields;
@@ -52,7 +52,7 @@ pub(super) fn parse(text: &str, base: &Path, machine_bytes: Option<u64>) -> Resu
         ));
     }
     let cache = cache(file.cache, base, machine_bytes)?;
-    let named_files = file.site.iter().flat_map(|site| site.files(base)).collect();
+    let mut named_files: Vec<PathBuf> = file.site.iter().flat_map(|site| site.files(base)).collect();
     warnings.extend(file.site.iter().flat_map(|site| doubts::unreachable(&site.route)));
     if trusted_proxies.is_empty() && listen.iter().any(|address| !address.ip().is_loopback()) {
         warnings.extend(file.site.iter().flat_map(doubts::clear_passwords));
@@ -64,10 +64,12 @@ pub(super) fn parse(text: &str, base: &Path, machine_bytes: Option<u64>) -> Resu
     let (sites, redirects) = site::sites(file.site, &cache, base)?;
     warnings.extend(doubts::redirects(&sites, &redirects)?);
     warnings.extend(doubts::around_guards(&sites, &origin_paths));
+    let tls = tls::tls(file.listen_tls, file.listen_quic, file.tls, base)?;
+    named_files.extend(tls.iter().filter_map(|tls| Some(tls.clients.as_ref()?.ca.clone())));
     let config = Config {
         name: name(file.name)?,
         listen,
-        tls: tls::tls(file.listen_tls, file.listen_quic, file.tls, base)?,
+        tls,
         trusted_proxies,
         children,
         health_from,
@@ -81,6 +83,7 @@ pub(super) fn parse(text: &str, base: &Path, machine_bytes: Option<u64>) -> Resu
         log: log(file.log, base)?,
         warnings: Vec::new(),
         written: Written::default(),
+        places: Places::default(),
         file: None,
         run_folder: file.run_folder.map(|folder| base.join(folder)),
         named_files,

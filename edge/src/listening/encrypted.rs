@@ -9,6 +9,7 @@ use super::start_error::StartError;
 use crate::clock::Clock;
 use crate::config;
 use crate::serve::{Listeners, Offer, Terms};
+use crate::tls::CertificateError;
 use crate::tls::certificates::Ready;
 use crate::tls::{self, Certificates, Clients, Judge, Seal, Sessions, Ticketer};
 
@@ -39,8 +40,8 @@ pub(super) enum EarlyData {
 
 impl Encrypted {
     fn new(tls: &config::Tls, clock: &Clock) -> Result<Self, StartError> {
-        let certificates = Certificates::load(tls.certificates.clone()).map_err(StartError::tls)?;
-        let seal = Seal::load(tls.ticket_secret.as_deref(), clock).map_err(StartError::tls)?;
+        let certificates = Certificates::load(tls.certificates.clone()).map_err(of_pair)?;
+        let seal = seal(tls, clock)?;
         let ticketer = Ticketer::new(seal);
         let clients = Clients::new(judge(tls)?);
         let sessions = tls.early_data.then(Sessions::new);
@@ -85,8 +86,8 @@ impl Next {
         if !is_kept {
             return Encrypted::new(tls, clock).map(|new| Self::New(Box::new(new)));
         }
-        let certificates = Certificates::prepare(tls.certificates.clone()).map_err(StartError::tls)?;
-        let seal = Seal::load(tls.ticket_secret.as_deref(), clock).map_err(StartError::tls)?;
+        let certificates = Certificates::prepare(tls.certificates.clone()).map_err(of_pair)?;
+        let seal = seal(tls, clock)?;
         let early_data = if tls.early_data { EarlyData::Yes } else { EarlyData::No };
         Ok(Self::Kept(Box::new(certificates), judge(tls)?, seal, early_data))
     }
@@ -137,13 +138,21 @@ fn over_tcp(
 }
 
 fn judge(tls: &config::Tls) -> Result<Option<Arc<Judge>>, StartError> {
-    tls.clients.as_ref().map(Judge::load).transpose().map_err(StartError::tls)
+    tls.clients.as_ref().map(Judge::load).transpose().map_err(of_pair)
+}
+
+fn seal(tls: &config::Tls, clock: &Clock) -> Result<Seal, StartError> {
+    Seal::load(tls.ticket_secret.as_deref(), clock).map_err(|error| StartError::secret(&error))
+}
+
+fn of_pair(error: CertificateError) -> StartError {
+    StartError::certificate("tls", &error)
 }
 
 /// The report on the certificates that `tls` names, as of now: a line each.
 pub(super) fn inspect(tls: &config::Tls, clock: &Clock) -> Result<Vec<String>, StartError> {
-    let certificates = Certificates::load(tls.certificates.clone()).map_err(StartError::tls)?;
-    Seal::load(tls.ticket_secret.as_deref(), clock).map_err(StartError::tls)?;
+    let certificates = Certificates::load(tls.certificates.clone()).map_err(of_pair)?;
+    seal(tls, clock)?;
     judge(tls)?;
     Ok(tls::standings(&certificates, clock))
 }

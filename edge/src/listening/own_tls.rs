@@ -19,8 +19,9 @@ pub(super) struct OwnTls {
 
 impl OwnTls {
     pub(super) fn load(files: &Files, clock: &Clock) -> Result<Self, StartError> {
-        let certificates = Certificates::load(vec![files.clone()]).map_err(of_admin)?;
-        let ticketer = Ticketer::new(Seal::load(None, clock).map_err(of_admin)?);
+        let certificates = Certificates::load(vec![files.clone()])
+            .map_err(|error| StartError::certificate("admin.tls", &error))?;
+        let ticketer = Ticketer::new(Seal::load(None, clock).map_err(|error| StartError::secret(&error))?);
         let terms = tls::terms(&certificates, &Clients::new(None), &ticketer, &[tls::HTTP_1]);
         Ok(Self { certificates, ticketer, acceptor: TlsAcceptor::from(Arc::new(terms)) })
     }
@@ -43,9 +44,4 @@ impl OwnTls {
 /// The report on a certificate, as of now: a line if there is something to say.
 pub(super) fn inspect(files: &Files, clock: &Clock) -> Result<Vec<String>, StartError> {
     OwnTls::load(files, clock).map(|own| tls::standings(&own.certificates, clock))
-}
-
-/// Its settings are called as those of `[tls]`.
-fn of_admin(error: impl std::fmt::Display) -> StartError {
-    StartError::Tls(format!("[admin] {error}").into())
 }

@@ -20,6 +20,10 @@ impl Read {
     /// # Errors
     /// When a file cannot be used.
     pub(crate) fn of(config: &Config, is_encrypted: bool, clock: &Clock) -> Result<Self, StartError> {
+        Self::files(config, is_encrypted, clock).map_err(|error| error.placed(config))
+    }
+
+    fn files(config: &Config, is_encrypted: bool, clock: &Clock) -> Result<Self, StartError> {
         let encrypted = config.tls.as_ref().map(|tls| encrypted::Next::prepare(is_encrypted, tls, clock));
         let encrypted = encrypted.transpose()?;
         let operator = config.admin.as_ref().map(|admin| operator::Read::of(admin, (&config.limits, clock)));

@@ -5,7 +5,9 @@ use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use crate::config::{Config, ConfigError};
 use crate::handover::HandoverError;
+use crate::tls::{CertificateError, SecretError};
 
 /// Why a listener cannot be opened.
 #[derive(Debug)]
@@ -27,7 +29,16 @@ pub enum StartError {
         error: io::Error,
     },
     /// A certificate, its key or the secret of tickets cannot be used.
-    Tls(Box<dyn std::error::Error + Send + Sync>),
+    Tls {
+        /// The config's key that names the file, such as `tls.also.certificate`.
+        setting: String,
+        /// The file.
+        path: PathBuf,
+        /// The fault, which names them both.
+        message: String,
+    },
+    /// One of these, with its place in the config.
+    Placed(Box<ConfigError>),
     /// The process that answers now cannot be taken over from, or the run folder not be used.
     Handover(HandoverError),
     /// It was told to stop while the process before still answered, which goes on.
@@ -42,8 +53,29 @@ pub enum StartError {
 }
 
 impl StartError {
-    pub(super) fn tls(error: impl std::error::Error + Send + Sync + 'static) -> Self {
-        Self::Tls(error.into())
+    /// `section` is that of the config: `tls` or `admin.tls`.
+    pub(super) fn certificate(section: &str, error: &CertificateError) -> Self {
+        let setting = format!("{section}.{}", error.setting);
+        let message = format!("{error} (`{setting}`)");
+        Self::Tls { setting, path: error.path.clone(), message }
+    }
+
+    pub(super) fn secret(error: &SecretError) -> Self {
+        let path = error.path().to_owned();
+        Self::Tls { setting: "tls.ticket_secret".to_owned(), path, message: error.to_string() }
+    }
+
+    /// The same, with the place in `config` of what it is about.
+    pub(super) fn placed(self, config: &Config) -> Self {
+        let (places, message) = (&config.places, self.to_string());
+        let placed = match &self {
+            Self::Bind { setting, address, .. } => places.of_address(setting, *address, message),
+            Self::Socket { path, .. } => places.of_file("admin.listen", path, message),
+            Self::Tls { setting, path, .. } => places.of_file(setting, path, message),
+            Self::Token { path, .. } => places.of_file("admin.token_file", path, message),
+            Self::Placed(_) | Self::Handover(_) | Self::Stopped => None,
+        };
+        placed.map_or(self, |error| Self::Placed(Box::new(error)))
     }
 }
 
@@ -52,7 +84,8 @@ impl fmt::Display for StartError {
         match self {
             Self::Bind { setting, address, error } => bind(f, setting, *address, error),
             Self::Socket { path, error } => socket(f, path, error),
-            Self::Tls(error) => write!(f, "{error}"),
+            Self::Tls { message, .. } => f.write_str(message),
+            Self::Placed(error) => error.fmt(f),
             Self::Handover(error) => write!(f, "{error}"),
             Self::Stopped => {
                 f.write_str("told to stop before it had taken over; the running process goes on")

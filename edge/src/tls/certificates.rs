@@ -1,5 +1,8 @@
 //! The certificates in service: read from files, read again when they change, the last good ones kept.
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 use std::fs::{self, Metadata};
 use std::io;
@@ -15,7 +18,7 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
 use super::names::{Names, dns_names};
-use super::validity::Validity;
+use super::validity::{Standing, Validity};
 
 /// A chain and its key, as files in PEM.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,32 +50,21 @@ struct Set {
 /// The state of the files when they were last read, and the time of the last look.
 struct Seen {
     read: Option<Vec<Stamp>>,
-    /// The state in which they could not be read, as the log has been told.
-    unreadable: Option<Vec<Stamp>>,
+    /// The state in which some could not be taken and may be later, as the log has been told.
+    untaken: Option<Vec<Stamp>>,
     looked: Vec<Stamp>,
 }
 
 /// Inode, length and time of change; none if there is no such file.
 type Stamp = Option<(u64, u64, i64, i64)>;
 
-/// Why the files are looked at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Look {
-    /// Time has passed. Files that are still changing are left alone, so that no chain is read without its key.
-    Passing,
-    /// The operator asked for it: they are read now.
-    Asked,
-}
-
 /// The result of a look.
-#[derive(Debug)]
-pub enum Looked {
-    /// Nothing is new.
-    Same,
+#[derive(Debug, Default)]
+pub struct Looked {
     /// Other certificates are in service.
-    Renewed,
-    /// The files changed and cannot be used; the last good ones stay.
-    Refused(CertificateError),
+    pub is_renewed: bool,
+    /// For each pair of files that changed and cannot be used; its last good certificate stays.
+    pub refused: Vec<CertificateError>,
 }
 
 /// A certificate or its key cannot be used.
@@ -80,7 +72,7 @@ pub enum Looked {
 pub struct CertificateError {
     /// Which file.
     pub path: PathBuf,
-    /// The key of `[tls]` that names it.
+    /// The key that names it, below the section that the certificates are of.
     pub setting: &'static str,
     /// The fault.
     pub fault: CertificateFault,
@@ -99,6 +91,15 @@ pub enum CertificateFault {
     NoKey,
     /// Certificate and key do not fit, or cannot be used at all.
     Unusable(rustls::Error),
+    /// Clients would refuse it now, and do not refuse the one in service.
+    Worse(Standing),
+}
+
+impl CertificateFault {
+    /// Whether the same files may be good later. A process without descriptors left cannot read them either.
+    fn may_pass(&self) -> bool {
+        matches!(self, Self::Unreadable(_) | Self::Worse(_))
+    }
 }
 
 impl fmt::Display for CertificateError {
@@ -117,8 +118,8 @@ impl fmt::Display for CertificateError {
             CertificateFault::Unusable(error) => {
                 write!(f, "the certificate and its key cannot be used: {error}")
             }
-        }?;
-        write!(f, " (`tls.{}`)", self.setting)
+            CertificateFault::Worse(standing) => write!(f, "{standing}; the one in service is better"),
+        }
     }
 }
 
@@ -149,7 +150,7 @@ impl Certificates {
     /// When one of them cannot be used.
     pub fn load(files: Vec<Files>) -> Result<Arc<Self>, CertificateError> {
         let Ready { set, stamps } = Self::prepare(files)?;
-        let seen = Mutex::new(Seen { read: Some(stamps.clone()), unreadable: None, looked: stamps });
+        let seen = Mutex::new(Seen { read: Some(stamps.clone()), untaken: None, looked: stamps });
         Ok(Arc::new(Self { current: ArcSwap::from_pointee(set), seen }))
     }
 
@@ -159,14 +160,15 @@ impl Certificates {
     /// When one of them cannot be used.
     pub fn prepare(files: Vec<Files>) -> Result<Ready, CertificateError> {
         let stamps = stamps(&files);
-        Ok(Ready { set: read(files)?, stamps })
+        let chains: Result<Vec<_>, _> = files.iter().enumerate().map(read_pair).collect();
+        Ok(Ready { set: Set::new(files, chains?), stamps })
     }
 
     /// Puts certificates in service, of the same files or of others.
     pub fn put(&self, ready: Ready) {
         let Ready { set, stamps } = ready;
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        *seen = Seen { read: Some(stamps.clone()), unreadable: None, looked: stamps };
+        *seen = Seen { read: Some(stamps.clone()), untaken: None, looked: stamps };
         self.current.store(Arc::new(set));
     }
 
@@ -184,45 +186,39 @@ impl Certificates {
         each.map(|(files, chain)| (files.certificate.clone(), Validity::of(&chain.cert))).collect()
     }
 
-    /// Looks at the files and takes them over if they changed and all of them can be used. A fault is told
-    /// once for each change; files that cannot be read are tried again at the next look.
-    pub fn look(&self, why: Look) -> Looked {
-        self.look_by(why, read)
+    /// Looks at the files, and takes over each pair that changed and can be used; `now` is in seconds since 1970. A fault is
+    /// told once for each change; files that may be good later are tried again at the next look. Files that are still changing
+    /// are left alone, so that no chain is read without its key.
+    pub fn look(&self, now: i64) -> Looked {
+        self.look_by(|before| before.renewed(now))
     }
 
     /// As [`Certificates::look`], where `read` reads the files.
     ///
     /// Nothing is held meanwhile: a file system that does not answer holds up no reload, which may name files of another one. A
     /// reading of files that a reload has taken out of service does not count.
-    fn look_by(&self, why: Look, read: impl FnOnce(Vec<Files>) -> Result<Set, CertificateError>) -> Looked {
+    fn look_by(&self, read: impl FnOnce(&Set) -> (Set, Vec<CertificateError>)) -> Looked {
         let before = self.current.load_full();
         let stamps = stamps(&before.files);
         {
-            let Some(mut seen) = self.seen_of(&before) else { return Looked::Same };
+            let Some(mut seen) = self.seen_of(&before) else { return Looked::default() };
             let settled = seen.looked == stamps;
             seen.looked.clone_from(&stamps);
-            if why == Look::Passing && (seen.read.as_ref() == Some(&stamps) || !settled) {
-                return Looked::Same;
+            if seen.read.as_ref() == Some(&stamps) || !settled {
+                return Looked::default();
             }
         }
-        let new = read(before.files.clone());
-        let Some(mut seen) = self.seen_of(&before) else { return Looked::Same };
-        match new {
-            Ok(new) => {
-                (seen.read, seen.unreadable) = (Some(stamps), None);
-                self.take_over(new)
+        let (new, mut refused) = read(&before);
+        let Some(mut seen) = self.seen_of(&before) else { return Looked::default() };
+        if refused.iter().any(|error| error.fault.may_pass()) {
+            if seen.untaken.as_ref() == Some(&stamps) {
+                refused.clear();
             }
-            // A process without descriptors left cannot read them either: the next look tries again.
-            Err(error) if matches!(error.fault, CertificateFault::Unreadable(_)) => {
-                let is_told = seen.unreadable.as_ref() == Some(&stamps);
-                (seen.read, seen.unreadable) = (None, Some(stamps));
-                if why == Look::Passing && is_told { Looked::Same } else { Looked::Refused(error) }
-            }
-            Err(error) => {
-                (seen.read, seen.unreadable) = (Some(stamps), None);
-                Looked::Refused(error)
-            }
+            (seen.read, seen.untaken) = (None, Some(stamps));
+        } else {
+            (seen.read, seen.untaken) = (Some(stamps), None);
         }
+        Looked { is_renewed: self.take_over(new), refused }
     }
 
     /// The state of the files of a set, as long as it is in service.
@@ -231,14 +227,53 @@ impl Certificates {
         Arc::ptr_eq(set, &self.current.load()).then_some(seen)
     }
 
-    fn take_over(&self, new: Set) -> Looked {
+    fn take_over(&self, new: Set) -> bool {
         let old = self.current.load();
         if new.chains.iter().map(|chain| &chain.cert).eq(old.chains.iter().map(|chain| &chain.cert)) {
-            return Looked::Same;
+            return false;
         }
         self.current.store(Arc::new(new));
-        Looked::Renewed
+        true
     }
+}
+
+impl Set {
+    fn new(files: Vec<Files>, chains: Vec<Arc<CertifiedKey>>) -> Self {
+        let named = chains.iter().map(|chain| {
+            let names = chain.cert.first().map(|der| dns_names(der)).unwrap_or_default();
+            (names, Arc::clone(chain))
+        });
+        let default = Arc::clone(chains.first().expect("the config has one certificate at least"));
+        let names = Names::new(default, named.collect());
+        Self { files, chains, names }
+    }
+
+    /// The set as its files are now: a pair that cannot be used keeps nobody from renewing the others.
+    fn renewed(&self, now: i64) -> (Self, Vec<CertificateError>) {
+        let mut refused = Vec::new();
+        let pairs = self.files.iter().zip(&self.chains).enumerate();
+        let chains = pairs.map(|(at, (files, before))| {
+            let new = read_pair((at, files)).and_then(|new| match is_worse(&new, before, now) {
+                Some(standing) => Err(fault_of(at, files, CertificateFault::Worse(standing))),
+                None => Ok(new),
+            });
+            new.unwrap_or_else(|error| {
+                refused.push(error);
+                Arc::clone(before)
+            })
+        });
+        let chains = chains.collect();
+        (Self::new(self.files.clone(), chains), refused)
+    }
+}
+
+/// How `new` stands if clients refuse it now and do not refuse `before`.
+fn is_worse(new: &CertifiedKey, before: &CertifiedKey, now: i64) -> Option<Standing> {
+    let refused = |chain: &CertifiedKey| {
+        let standing = Validity::of(&chain.cert)?.judge(now);
+        matches!(standing, Standing::Early(_) | Standing::Expired(_)).then_some(standing)
+    };
+    refused(new).filter(|_| refused(before).is_none())
 }
 
 /// Links are followed: a renewal often moves a link.
@@ -251,25 +286,23 @@ fn stamps(files: &[Files]) -> Vec<Stamp> {
         .collect()
 }
 
-fn read(files: Vec<Files>) -> Result<Set, CertificateError> {
-    let chains: Vec<Arc<CertifiedKey>> = files.iter().map(read_pair).collect::<Result<_, _>>()?;
-    let named = chains.iter().map(|chain| {
-        let names = chain.cert.first().map(|der| dns_names(der)).unwrap_or_default();
-        (names, Arc::clone(chain))
-    });
-    let default = Arc::clone(chains.first().expect("the config has one certificate at least"));
-    let names = Names::new(default, named.collect());
-    Ok(Set { files, chains, names })
+/// The first pair is that of the section itself, the rest are in `also`.
+fn read_pair((at, files): (usize, &Files)) -> Result<Arc<CertifiedKey>, CertificateError> {
+    let failed = |fault| fault_of(at, files, fault);
+    let chain = read_chain(&files.certificate).map_err(failed)?;
+    let of_key = |fault| CertificateError {
+        path: files.key.clone(),
+        setting: if at == 0 { "key" } else { "also.key" },
+        fault,
+    };
+    let key = read_key(&files.key).map_err(of_key)?;
+    let pair = CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider());
+    pair.map(Arc::new).map_err(|error| failed(CertificateFault::Unusable(error)))
 }
 
-fn read_pair(files: &Files) -> Result<Arc<CertifiedKey>, CertificateError> {
-    let failed = |path: &Path, setting, fault| CertificateError { path: path.to_path_buf(), setting, fault };
-    let chain =
-        read_chain(&files.certificate).map_err(|fault| failed(&files.certificate, "certificate", fault))?;
-    let key = read_key(&files.key).map_err(|fault| failed(&files.key, "key", fault))?;
-    let pair = CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider())
-        .map_err(|error| failed(&files.certificate, "certificate", CertificateFault::Unusable(error)))?;
-    Ok(Arc::new(pair))
+fn fault_of(at: usize, files: &Files, fault: CertificateFault) -> CertificateError {
+    let setting = if at == 0 { "certificate" } else { "also.certificate" };
+    CertificateError { path: files.certificate.clone(), setting, fault }
 }
 
 fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, CertificateFault> {
@@ -287,132 +320,4 @@ fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, CertificateFault> {
         pem::Error::NoItemsFound => CertificateFault::NoKey,
         error => CertificateFault::Malformed(error),
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use rcgen::{CertifiedKey as Made, generate_simple_self_signed};
-
-    use super::*;
-
-    fn write(folder: &Path, stem: &str, names: &[&str]) -> Files {
-        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
-        let Made { cert, signing_key } = generate_simple_self_signed(names).unwrap();
-        let files = Files {
-            certificate: folder.join(format!("{stem}.pem")),
-            key: folder.join(format!("{stem}.key")),
-        };
-        fs::write(&files.certificate, cert.pem()).unwrap();
-        fs::write(&files.key, signing_key.serialize_pem()).unwrap();
-        files
-    }
-
-    fn chosen(certificates: &Certificates, name: &str) -> Vec<u8> {
-        certificates.current.load().names.choose(Some(name)).cert[0].to_vec()
-    }
-
-    #[test]
-    fn a_name_is_answered_by_the_certificate_that_is_for_it() {
-        let folder = tempfile::tempdir().unwrap();
-        let files =
-            vec![write(folder.path(), "a", &["a.example"]), write(folder.path(), "b", &["*.b.example"])];
-        let certificates = Certificates::load(files).unwrap();
-        assert_ne!(chosen(&certificates, "a.example"), chosen(&certificates, "x.b.example"));
-        assert_eq!(chosen(&certificates, "a.example"), chosen(&certificates, "unknown.example"));
-        assert!(certificates.covers("x.b.example") && !certificates.covers("b.example"));
-    }
-
-    #[test]
-    fn a_renewed_pair_is_taken_and_a_bad_one_changes_nothing() {
-        let folder = tempfile::tempdir().unwrap();
-        let files = write(folder.path(), "a", &["a.example"]);
-        let certificates = Certificates::load(vec![files.clone()]).unwrap();
-        let first = chosen(&certificates, "a.example");
-        assert!(matches!(certificates.look(Look::Passing), Looked::Same));
-
-        write(folder.path(), "a", &["a.example"]);
-        assert!(matches!(certificates.look(Look::Passing), Looked::Same), "it may still be changing");
-        assert!(matches!(certificates.look(Look::Passing), Looked::Renewed));
-        let second = chosen(&certificates, "a.example");
-        assert_ne!(first, second);
-
-        let other = write(folder.path(), "other", &["a.example"]);
-        fs::copy(other.key, &files.key).unwrap();
-        let Looked::Refused(error) = certificates.look(Look::Asked) else { panic!("the key is another's") };
-        assert!(
-            error
-                .to_string()
-                .ends_with("the first certificate is not for the private key (`tls.certificate`)")
-        );
-        assert!(matches!(certificates.look(Look::Passing), Looked::Same), "it was told");
-        assert_eq!(chosen(&certificates, "a.example"), second);
-    }
-
-    #[test]
-    fn other_files_take_the_place_of_those_in_service_and_are_followed_then() {
-        let folder = tempfile::tempdir().unwrap();
-        let certificates = Certificates::load(vec![write(folder.path(), "a", &["a.example"])]).unwrap();
-        let others =
-            vec![write(folder.path(), "b", &["b.example"]), write(folder.path(), "c", &["c.example"])];
-        certificates.put(Certificates::prepare(others.clone()).unwrap());
-        assert!(certificates.covers("c.example") && !certificates.covers("a.example"));
-        assert_eq!(certificates.validities().len(), 2);
-        write(folder.path(), "a", &["a.example"]);
-        assert!(matches!(certificates.look(Look::Asked), Looked::Same), "nobody shows that file any more");
-        write(folder.path(), "c", &["d.example"]);
-        assert!(matches!(certificates.look(Look::Asked), Looked::Renewed));
-        assert!(certificates.covers("d.example"));
-    }
-
-    #[test]
-    fn files_that_take_long_to_read_hold_up_no_others_and_count_no_more_then() {
-        let folder = tempfile::tempdir().unwrap();
-        let certificates = Certificates::load(vec![write(folder.path(), "a", &["a.example"])]).unwrap();
-        write(folder.path(), "a", &["a.example"]);
-        let looked = certificates.look_by(Look::Asked, |files| {
-            assert!(certificates.seen.try_lock().is_ok(), "a reload would wait");
-            let others = vec![write(folder.path(), "b", &["b.example"])];
-            certificates.put(Certificates::prepare(others).unwrap());
-            read(files)
-        });
-        assert!(matches!(looked, Looked::Same));
-        assert!(certificates.covers("b.example") && !certificates.covers("a.example"));
-    }
-
-    #[test]
-    fn files_that_cannot_be_read_are_told_of_once_and_tried_again() {
-        let folder = tempfile::tempdir().unwrap();
-        let files = write(folder.path(), "a", &["a.example"]);
-        let certificates = Certificates::load(vec![files.clone()]).unwrap();
-        fs::rename(&files.key, folder.path().join("away")).unwrap();
-        certificates.look(Look::Passing);
-        assert!(matches!(certificates.look(Look::Passing), Looked::Refused(_)));
-        assert!(matches!(certificates.look(Look::Passing), Looked::Same));
-        assert!(matches!(certificates.look(Look::Asked), Looked::Refused(_)));
-        write(folder.path(), "a", &["a.example"]);
-        certificates.look(Look::Passing);
-        assert!(matches!(certificates.look(Look::Passing), Looked::Renewed));
-    }
-
-    #[test]
-    fn a_file_that_is_no_certificate_is_named_with_its_setting() {
-        let folder = tempfile::tempdir().unwrap();
-        let check = |certificate: &str, key: Option<&str>, expected: &str| {
-            let files = write(folder.path(), "a", &["a.example"]);
-            fs::write(
-                &files.certificate,
-                certificate.replace("GOOD", &fs::read_to_string(&files.certificate).unwrap()),
-            )
-            .unwrap();
-            key.into_iter().for_each(|key| fs::write(&files.key, key).unwrap());
-            let error = Certificates::load(vec![files]).err().unwrap().to_string();
-            assert!(error.ends_with(expected), "{error}");
-        };
-        check("", None, "the file holds no certificate (BEGIN CERTIFICATE) (`tls.certificate`)");
-        check("GOOD", Some(""), "the file holds no private key (BEGIN PRIVATE KEY) (`tls.key`)");
-        let missing =
-            Files { certificate: folder.path().join("none.pem"), key: folder.path().join("none.key") };
-        let error = Certificates::load(vec![missing]).err().unwrap().to_string();
-        assert!(error.contains("none.pem: No such file"), "{error}");
-    }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::certificates::{Certificates, Look, Looked};
+use super::certificates::{Certificates, Looked};
 use super::ticketer::Ticketer;
 use super::validity::{Reminder, Standing};
 use crate::clock::Clock;
@@ -55,7 +55,8 @@ pub async fn follow(
         }
         tokio::time::sleep(POLL).await;
         let (own, secret) = (Arc::clone(&certificates), Arc::clone(&ticketer));
-        let look = move || (own.look(Look::Passing), secret.look());
+        let now = unix_seconds(clock.now());
+        let look = move || (own.look(now), secret.look());
         // A look that panicked changed nothing; the next one is in two seconds.
         let Ok((looked, secret)) = tokio::task::spawn_blocking(look).await else { continue };
         tell(looked);
@@ -78,12 +79,11 @@ impl Drop for Shown {
 }
 
 fn tell(looked: Looked) {
-    match looked {
-        Looked::Same => {}
-        Looked::Renewed => tracing::info!(target: "verge_edge::tls", "other certificates are in service"),
-        Looked::Refused(error) => {
-            tracing::error!(target: "verge_edge::tls", %error, "the certificates in service stay as they are");
-        }
+    if looked.is_renewed {
+        tracing::info!(target: "verge_edge::tls", "other certificates are in service");
+    }
+    for error in looked.refused {
+        tracing::error!(target: "verge_edge::tls", %error, "the certificates in service stay as they are");
     }
 }
 

@@ -60,6 +60,16 @@ pub enum SecretError {
     TooShort(PathBuf),
 }
 
+impl SecretError {
+    /// The file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Unreadable(path, _) | Self::TooShort(path) => path,
+        }
+    }
+}
+
 impl fmt::Display for SecretError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
