@@ -40,7 +40,9 @@ use crate::admin::Reload;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::handover::{Handed, Listener as For, Row, Setting, Transport, systemd};
-use crate::serve::{Carrier, Closing, Door, Limits, Listeners, Offer, Relays, SharedSocket, endpoint};
+use crate::serve::{
+    Carrier, Channels, Closing, Door, Limits, Listeners, Offer, Relays, SharedSocket, endpoint,
+};
 use crate::site::relay::Relay;
 use crate::turn::Turn;
 
@@ -353,10 +355,18 @@ impl Open {
         Ok((all, self.row.clone()))
     }
 
+    /// The process before reads no socket of UDP any more: this one does.
+    pub(crate) fn begin(&self) {
+        self.carriers().for_each(|carrier| carrier.shared.begin());
+    }
+
+    fn carriers(&self) -> impl Iterator<Item = &Arc<Carrier>> {
+        self.quic.iter().filter_map(|one| one.carrier.as_ref())
+    }
+
     /// Another process answers now: this one reads no socket of UDP any more, and lets go of all.
     pub(crate) fn hand_over(&mut self) {
-        let carriers = self.quic.iter().filter_map(|one| one.carrier.as_ref());
-        carriers.for_each(|carrier| carrier.shared.hand_over());
+        self.carriers().for_each(|carrier| carrier.shared.hand_over());
         self.left = self.operator.take().map(Operator::leave);
         self.let_go();
     }
@@ -462,15 +472,15 @@ fn carry_quic(
 ) -> Result<Bound<Arc<Carrier>>, StartError> {
     let bound = udp(handed, Setting::Quic, address)?;
     let copy = bound.copy.try_clone().map_err(|error| sockets::failed(Setting::Quic, address, error))?;
-    let carry = |(socket, channels)| {
-        let shared = SharedSocket::new(socket, row.generation, channels)?;
+    let carry = |(socket, channels): (_, Channels)| {
+        let is_read_here = !handed.are_read_there || channels.is_empty();
+        let shared = SharedSocket::new(socket, row.generation, channels, is_read_here)?;
         let endpoint = endpoint(&shared, (row.generation, &row.reset_key), offer, limits)?;
         Ok(Carrier::new(endpoint, shared, copy))
     };
     bound.map(Setting::Quic, carry)
 }
 
-/// Where a config listens.
 /// `[::]` with the port of this address.
 fn any_v6(address: SocketAddr) -> SocketAddr {
     SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, address.port()))

@@ -143,6 +143,11 @@ impl Reloader {
         self.lock().open.handed()
     }
 
+    /// The process before does not answer any more.
+    pub(crate) fn begin(&self) {
+        self.lock().open.begin();
+    }
+
     /// Another process answers now.
     pub(crate) fn hand_over(&self) {
         self.over().open.hand_over();

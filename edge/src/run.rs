@@ -53,7 +53,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
 /// As [`start`].
 pub async fn start_at(config: Config, clock: Clock) -> Result<Running, StartError> {
     let disks = disks(&config).await;
-    begin(&config, clock, disks, Vec::new(), Row::new(), true)
+    begin(&config, clock, disks, Pool::default(), Row::new(), true)
 }
 
 /// As [`start_at`], but no answer takes the short way that the usual hit has: for tests that compare the two.
@@ -62,7 +62,7 @@ pub async fn start_at(config: Config, clock: Clock) -> Result<Running, StartErro
 /// As [`start`].
 pub async fn start_the_long_way(config: Config, clock: Clock) -> Result<Running, StartError> {
     let disks = disks(&config).await;
-    begin(&config, clock, disks, Vec::new(), Row::new(), false)
+    begin(&config, clock, disks, Pool::default(), Row::new(), false)
 }
 
 /// As [`start`], with the sockets of the process that answers now, if one does and meets others in the run folder, and
@@ -89,6 +89,8 @@ pub async fn take_over(config: Config, stop: &CancellationToken) -> Result<Runni
     let prepare = |folder: &PathBuf| Threshold::prepare(folder).map_err(StartError::Handover);
     let threshold = folder.as_ref().map(prepare).transpose()?;
     let disks = disks(&config).await;
+    let handed = Pool::new(handed);
+    let handed = if predecessor.is_some() { handed.read_there() } else { handed };
     let mut running = begin(&config, Clock::system(), disks, handed, row, true)?;
     // The caller, which waits for a signal beside this, has a turn.
     tokio::task::yield_now().await;
@@ -111,6 +113,7 @@ pub async fn take_over(config: Config, stop: &CancellationToken) -> Result<Runni
         Ok(()) => {}
     }
     // Nobody else answers now, so nothing from here on ends this process.
+    running.reloader.begin();
     let threshold = threshold.filter(|_| !stop.is_cancelled());
     running.door = threshold.and_then(|threshold| match Door::open(&threshold, running.heir()) {
         Ok(door) => {
@@ -143,7 +146,7 @@ fn begin(
     config: &Config,
     clock: Clock,
     disks: Disks,
-    handed: Vec<Handed>,
+    handed: Pool,
     row: Row,
     is_direct: bool,
 ) -> Result<Running, StartError> {
@@ -173,7 +176,7 @@ fn begin(
     let relays = Relays::new(&clients, &relayed);
     let read = Read::of(config, false, &clock)?;
     let mut open = Open::new(clients.clone(), Arc::new(relays), clock, row);
-    let next = open.prepare(config, Pool::new(handed), read)?;
+    let next = open.prepare(config, handed, read)?;
     let reloader = Arc::new_cyclic(|reloader| {
         open.commit(next, reload(Weak::clone(reloader)));
         Reloader::new(config, Arc::clone(&cache), clients.clone(), open, reload(Weak::clone(reloader)))

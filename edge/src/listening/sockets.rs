@@ -42,12 +42,19 @@ impl<S> Bound<S> {
 pub(crate) struct Pool {
     handed: RefCell<Vec<Handed>>,
     families: Families,
+    /// Whether the process that handed them over still reads them.
+    pub(super) are_read_there: bool,
 }
 
 impl Pool {
     /// With these.
     pub(crate) fn new(handed: Vec<Handed>) -> Self {
-        Self { handed: RefCell::new(handed), families: Families::default() }
+        Self { handed: RefCell::new(handed), ..Self::default() }
+    }
+
+    /// The process that handed them over still reads those of UDP, until [`super::Open::begin`].
+    pub(crate) fn read_there(self) -> Self {
+        Self { are_read_there: true, ..self }
     }
 
     /// For the listeners of a config.

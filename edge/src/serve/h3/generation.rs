@@ -44,6 +44,12 @@ impl Generation {
         Self { number: self.number.wrapping_add(1), ..self }
     }
 
+    /// Whether the process of this number comes later in the row. Of the two ways around, the shorter one counts.
+    #[must_use]
+    pub fn is_before(self, number: u8) -> bool {
+        number.wrapping_sub(self.number).cast_signed() > 0
+    }
+
     /// A connection ID of this process, as chance has it.
     #[must_use]
     pub fn id(self, chance: [u8; CHANCE_BYTES]) -> [u8; ID_BYTES] {
@@ -102,6 +108,16 @@ mod tests {
         }
         let stranger = Generation::first((1, 3));
         assert_eq!((stranger.receiver(&short(&id)), stranger.receiver(&long(&id))), (None, None));
+    }
+
+    #[test]
+    fn a_process_is_before_those_that_are_less_than_half_a_round_further() {
+        let is_before = |number, other| Generation { number, ..ROW }.is_before(other);
+        for (number, other, expected) in
+            [(7, 8, true), (7, 7, false), (8, 7, false), (255, 0, true), (0, 255, false), (7, 134, true)]
+        {
+            assert_eq!(is_before(number, other), expected, "{number} {other}");
+        }
     }
 
     #[test]

@@ -6,8 +6,15 @@
 //!                    └─ of a connection of a process before ─▶ a channel to it ─▶ its quinn
 //! ```
 //!
-//! All of them write to the same socket. Only the last one reads it; those before read what it forwards, until their
-//! connections have ended. A datagram in a channel that is full is lost, as in any queue on its way.
+//! All of them write to the same socket, and one of them reads it: the last one, from the moment in which the one before has
+//! stopped. That one reads what is forwarded to it, until its connections have ended. A datagram in a channel that is full is
+//! lost, as in any queue on its way.
+//!
+//! Two that read at once would lose connections: each would tell the clients of the other that nobody knows them (a
+//! stateless reset, RFC 9000 §10.3), and they would believe it, as all processes of a row have one key for that.
+
+#[cfg(test)]
+mod tests;
 
 use std::io::{self, IoSliceMut};
 use std::net::{SocketAddr, UdpSocket};
@@ -37,8 +44,8 @@ pub(crate) struct SharedSocket {
     before: ArcSwap<Vec<Before>>,
     /// From the process that takes over, once there is one.
     inbox: ArcSwapOption<UnixDatagram>,
-    /// Whether that process reads the socket now, and this one does not.
-    is_handed_over: AtomicBool,
+    /// Whether this process reads the socket: not before the one before has stopped, and not once another one does.
+    is_read_here: AtomicBool,
     reader: Mutex<Option<Waker>>,
 }
 
@@ -58,8 +65,13 @@ const SOCKET_BYTES: usize = 2 << 20;
 const CHANNEL_BYTES: usize = 2 << 20;
 
 impl SharedSocket {
-    /// Reads `socket`, and forwards to the processes before.
-    pub(crate) fn new(socket: UdpSocket, generation: Generation, before: Channels) -> io::Result<Arc<Self>> {
+    /// Forwards to the processes before. `is_read_here`: no other process reads `socket`.
+    pub(crate) fn new(
+        socket: UdpSocket,
+        generation: Generation,
+        before: Channels,
+        is_read_here: bool,
+    ) -> io::Result<Arc<Self>> {
         // Where it is refused, a burst costs retransmissions.
         let _ = SockRef::from(&socket).set_recv_buffer_size(SOCKET_BYTES);
         let _ = SockRef::from(&socket).set_send_buffer_size(SOCKET_BYTES);
@@ -73,7 +85,7 @@ impl SharedSocket {
             generation,
             before: ArcSwap::from_pointee(before.collect::<io::Result<_>>()?),
             inbox: ArcSwapOption::empty(),
-            is_handed_over: AtomicBool::new(false),
+            is_read_here: AtomicBool::new(is_read_here),
             reader: Mutex::default(),
         }))
     }
@@ -95,9 +107,15 @@ impl SharedSocket {
         Ok(channels)
     }
 
+    /// The process before reads the socket no more: this one does.
+    pub(crate) fn begin(&self) {
+        self.is_read_here.store(true, Ordering::Release);
+        self.wake();
+    }
+
     /// From now on the process that takes over reads the socket.
     pub(crate) fn hand_over(&self) {
-        self.is_handed_over.store(true, Ordering::Release);
+        self.is_read_here.store(false, Ordering::Release);
         self.wake();
     }
 
@@ -140,10 +158,11 @@ impl SharedSocket {
         }
     }
 
-    /// Sends those of `count` buffers' datagrams on that are for a process before; how many buffers are left, in front.
+    /// Sends those of `count` buffers' datagrams on that are for a process before, and drops those that are for one after;
+    /// how many buffers are left, in front.
     fn sort(&self, bufs: &mut [IoSliceMut<'_>], meta: &mut [RecvMeta], count: usize) -> usize {
         let before = self.before.load();
-        if before.is_empty() {
+        if before.is_empty() && self.inbox.load().is_none() {
             return count;
         }
         let mut kept = 0;
@@ -157,8 +176,10 @@ impl SharedSocket {
         kept
     }
 
-    /// Leaves only the datagrams in a buffer that are for nobody before; whether there are any. The kernel may have put
-    /// several of one client in it, all but the last as long as `stride`.
+    /// Leaves only the datagrams in a buffer that are for this process or for nobody; whether there are any. The kernel may
+    /// have put several of one client in it, all but the last as long as `stride`.
+    ///
+    /// One for a process after this one came while this one stopped to read: its sender repeats it.
     fn keep_own(&self, before: &[Before], buf: &mut [u8], meta: &mut RecvMeta) -> bool {
         let stride = meta.stride.max(1);
         let (mut kept, mut from) = (0, 0);
@@ -168,6 +189,7 @@ impl SharedSocket {
             let number = self.generation.receiver(datagram);
             match number.and_then(|number| before.iter().find(|other| other.number == number)) {
                 Some(other) => self.forward(other, meta, datagram),
+                None if number.is_some_and(|number| self.generation.is_before(number)) => {}
                 None => {
                     buf.copy_within(from..to, kept);
                     kept += to - from;
@@ -215,7 +237,7 @@ impl AsyncUdpSocket for SharedSocket {
         {
             return Poll::Ready(Ok(1));
         }
-        while !self.is_handed_over.load(Ordering::Acquire) {
+        while self.is_read_here.load(Ordering::Acquire) {
             let count = ready!(self.socket.poll_recv(cx, bufs, meta))?;
             match self.sort(bufs, meta, count) {
                 0 => {}
