@@ -38,6 +38,7 @@ listen = ["127.0.0.1:0"]
 listen_tls = ["127.0.0.1:0"]
 listen_quic = ["127.0.0.1:0"]
 udp.workers = 2
+tcp.max_connections_per_client = 4096
 reload.watch = false
 [tls]
 certificate = "chain.pem"
@@ -227,7 +228,7 @@ fn restart(
 
 #[test]
 fn under_load_no_restart_loses_a_question_or_gives_an_answer_of_before() {
-    let (rounds, clients) = (number("VERGE_DNS_ROUNDS", 2), number("VERGE_CLIENTS", 4));
+    let (rounds, clients) = (number("VERGE_DNS_ROUNDS", 2), number("VERGE_DNS_CLIENTS", 4));
     let folder = site();
     let mut process = Process::start(folder.path());
     let mut version = 1;

@@ -42,6 +42,9 @@ pub(crate) struct Counts {
     counted: Condvar,
 }
 
+/// Of so many clients one asks once on each connection, so that connections begin at every moment.
+const BRIEF: usize = 4;
+
 /// The fate of one request.
 enum Fate {
     Answered,
@@ -95,15 +98,16 @@ impl Counts {
     pub(crate) fn load(self: &Arc<Self>, carrier: Carrier, address: SocketAddr, clients: usize) {
         let tls = tls(carrier);
         let endpoint = (carrier == Carrier::Http3).then(|| endpoint(&tls));
-        for _ in 0..clients {
+        for client in 0..clients {
             let (own, tls, endpoint) = (Arc::clone(self), Arc::clone(&tls), endpoint.clone());
+            let is_brief = client % BRIEF == 0;
             tokio::spawn(async move {
                 while !own.is_over.load(Ordering::Relaxed) {
                     own.connections.fetch_add(1, Ordering::Relaxed);
                     let connected = match carrier {
-                        Carrier::Http1 => own.http1(address).await,
-                        Carrier::Http2 => own.http2(address, &tls).await,
-                        Carrier::Http3 => own.http3(address, endpoint.as_ref().unwrap()).await,
+                        Carrier::Http1 => own.http1(address, is_brief).await,
+                        Carrier::Http2 => own.http2(address, &tls, is_brief).await,
+                        Carrier::Http3 => own.http3(address, endpoint.as_ref().unwrap(), is_brief).await,
                     };
                     if let Err(error) = connected {
                         own.count(Fate::Failed(format!("no connection: {error}")));
@@ -144,7 +148,7 @@ impl Counts {
         goes_on && !self.is_over.load(Ordering::Relaxed)
     }
 
-    async fn http1(&self, address: SocketAddr) -> Result<(), Problem> {
+    async fn http1(&self, address: SocketAddr, is_brief: bool) -> Result<(), Problem> {
         let stream = TcpStream::connect(address).await?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
         tokio::spawn(connection);
@@ -157,13 +161,18 @@ impl Counts {
                     judge(response.status().as_u16(), response.into_body().collect().await, is_last)
                 }
             };
-            if !self.count(fate) || sender.ready().await.is_err() {
+            if !self.count(fate) || is_brief || sender.ready().await.is_err() {
                 return Ok(());
             }
         }
     }
 
-    async fn http2(&self, address: SocketAddr, tls: &Arc<ClientConfig>) -> Result<(), Problem> {
+    async fn http2(
+        &self,
+        address: SocketAddr,
+        tls: &Arc<ClientConfig>,
+        is_brief: bool,
+    ) -> Result<(), Problem> {
         let stream = TcpStream::connect(address).await?;
         let name = ServerName::try_from("site.test")?;
         let stream = TlsConnector::from(Arc::clone(tls)).connect(name, stream).await?;
@@ -182,13 +191,18 @@ impl Counts {
                     judge(status, response.into_body().collect().await, false)
                 }
             };
-            if !self.count(fate) {
+            if !self.count(fate) || is_brief {
                 return Ok(());
             }
         }
     }
 
-    async fn http3(&self, address: SocketAddr, endpoint: &quinn::Endpoint) -> Result<(), Problem> {
+    async fn http3(
+        &self,
+        address: SocketAddr,
+        endpoint: &quinn::Endpoint,
+        is_brief: bool,
+    ) -> Result<(), Problem> {
         let connection = endpoint.connect(address, "site.test")?.await?;
         let carried = h3_quinn::Connection::new(connection);
         let (mut driver, mut requests) = h3::client::new(carried).await?;
@@ -212,7 +226,7 @@ impl Counts {
                 Err(error) if format!("{error:?}").contains("H3_REQUEST_REJECTED") => Fate::NotTaken,
                 Err(error) => Fate::Failed(format!("HTTP/3: {error:?}")),
             };
-            if !self.count(fate) {
+            if !self.count(fate) || is_brief {
                 return Ok(());
             }
         }

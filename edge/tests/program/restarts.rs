@@ -75,7 +75,7 @@ fn config(folder: &Path) -> String {
     certify(folder);
     let text = format!(
         "run_folder = \"run\"\nlisten = [\"127.0.0.1:0\"]\nlisten_tls = [\"127.0.0.1:0\"]\nlisten_quic = [\"127.0.0.1:0\"]\n\
-         [tls]\ncertificate = \"chain.pem\"\nkey = \"key.pem\"\n[limits]\ndrain = \"10s\"\n[admin]\nlisten = \"127.0.0.1:0\"\n\
+         [tls]\ncertificate = \"chain.pem\"\nkey = \"key.pem\"\n[limits]\ndrain = \"10s\"\nhandshakes_per_network = 1000\n[admin]\nlisten = \"127.0.0.1:0\"\n\
          [log.access]\nlines = \"off\"\n[[site]]\nhosts = [\"*\"]\norigins = [\"http://{}\"]\n",
         origin()
     );
@@ -101,6 +101,12 @@ fn disturb(what: &str, folder: &Path, text: &str, mut process: Process, rounds: 
                 let other = text.replace(
                     "127.0.0.1:0\"]\nlisten_tls",
                     &format!("127.0.0.1:0\", \"127.0.0.{}:0\"]\nlisten_tls", 2 + round % 2),
+                );
+                // The site's settings and its origin's change as well.
+                let other = format!(
+                    "{other}default_ttl = \"{}s\"\nconnect_timeout = \"{}s\"\n",
+                    1 + round,
+                    2 + round % 2
                 );
                 std::fs::write(folder.join("edge.toml"), other).unwrap();
                 reload(folder, process.listening[3]);
