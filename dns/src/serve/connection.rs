@@ -142,23 +142,24 @@ impl Shared {
         )
     }
 
-    /// As [`Shared::answer`]; an update is made first.
-    pub(super) async fn answer_when_done(&self, message: &[u8], peer: &Peer, out: &mut Vec<u8>) -> Answered {
+    /// As [`Shared::answer`]; an update is made first. None if nobody says that it was made, since this process ends: the client is
+    /// to come again.
+    pub(super) async fn answer_when_done(
+        &self,
+        message: &[u8],
+        peer: &Peer,
+        out: &mut Vec<u8>,
+    ) -> Option<Answered> {
         let client = self.client(peer);
         let submitted = self.responder.submitted(&self.responder.world(), message, &client, clock::moment());
-        let Some(submitted) = submitted else { return self.answer(message, peer, out) };
+        let Some(submitted) = submitted else { return Some(self.answer(message, peer, out)) };
         let view = submitted.view;
         let (send, answer) = oneshot::channel();
         // A client that has gone meanwhile gets no answer.
         let reply = Box::new(move |answer| drop(send.send(answer)));
         self.responder.submit(submitted, (message.into(), client), reply);
-        match answer.await {
-            Ok(answer) => {
-                *out = answer;
-                Answered::From(view)
-            }
-            Err(_) => Answered::Not,
-        }
+        *out = answer.await.ok()?;
+        Some(Answered::From(view))
     }
 
     /// Has the process that has taken over answer one message of `peer`; empty if nothing is to be said. None if it does not, so that

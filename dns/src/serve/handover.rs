@@ -28,5 +28,5 @@ pub use self::folder::HandoverError;
 pub(super) use self::folder::run_folder;
 pub(super) use self::handed::{Channels, Handed, Moved, PATH, Pool};
 pub(super) use self::message::{Passed, Secrets};
-pub(super) use self::passing::{Passes, Passing};
+pub(super) use self::passing::{Passes, Passing, Returned};
 pub(super) use self::predecessor::{Left, Predecessor};

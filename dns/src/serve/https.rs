@@ -172,6 +172,7 @@ async fn answer(session: Session, request: Request<Incoming>) -> Response<Body> 
     let mut answer = Vec::new();
     let answered = session.shared.answer_when_done(&message, &session.peer, &mut answer).await;
     drop(message);
+    let Some(answered) = answered else { return response::refusal(BUSY.into()) };
     answer.shrink_to_fit();
     match session.place.allowance.claim(What::Answer, answer.len()) {
         Ok(room) => response::answer(answered, session.shared.listener, answer, room),

@@ -442,7 +442,8 @@ async fn answer(question: Question, peer: &Peer, shared: &Shared) -> Result<Vec<
         answer = shared.answer_elsewhere(&question, peer).await.ok_or(Ended::Draining)?;
         !answer.is_empty()
     } else {
-        shared.answer_when_done(&question, peer, &mut answer).await != Answered::Not
+        let answered = shared.answer_when_done(&question, peer, &mut answer).await;
+        answered.ok_or(Ended::Draining)? != Answered::Not
     };
     drop(question);
     if !is_answered {

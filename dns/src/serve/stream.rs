@@ -53,9 +53,10 @@ pub(super) async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
                 }
             }
             let ended = match shared.answer_when_done(message, peer, &mut answer).await {
-                Answered::From(_) => outgoing.append(&answer, place).err().map(|Full| Ended::Crowded),
+                Some(Answered::From(_)) => outgoing.append(&answer, place).err().map(|Full| Ended::Crowded),
                 // There is no telling where the next message would begin if this one was none.
-                Answered::Not => Some(Ended::Garbage),
+                Some(Answered::Not) => Some(Ended::Garbage),
+                None => Some(Ended::Draining),
             };
             if ended.is_some() || answer.len() > SMALL_BYTES {
                 // A long one waits once, not twice, and only where it has room.

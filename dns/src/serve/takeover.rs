@@ -13,7 +13,7 @@ use super::StartError;
 use super::departures::Departures;
 use super::handover::systemd;
 use super::handover::{
-    Handed, HandoverError, Left, Passed, Passes, Pool, Predecessor, Secrets, Threshold, run_folder,
+    Handed, HandoverError, Left, Passed, Passes, Pool, Predecessor, Returned, Secrets, Threshold, run_folder,
 };
 use super::responder::{Reply, Responder};
 use super::update::Asked;
@@ -168,11 +168,14 @@ impl Deputy {
         Self { responders: Transport::ALL.map(responder), departures }
     }
 
-    /// Makes an update that came to another process, or answers a question: the answer, as that process is to send it.
-    fn take(&self, passed: Passed) -> Option<Vec<u8>> {
+    /// Makes an update that came to another process, or answers a question: the answer, as that process is to send it. Where this
+    /// process has been taken over itself, the next one answers; nobody does once this one ends.
+    fn take(&self, passed: Passed) -> Returned {
         let Passed { message, address, port, inside, transport } = passed;
         let mut known = Transport::ALL.into_iter().zip(&self.responders);
-        let (transport, responder) = known.find(|(it, _)| it.as_str() == transport)?;
+        let Some((transport, responder)) = known.find(|(it, _)| it.as_str() == transport) else {
+            return Returned::Unanswered;
+        };
         let listener = if inside { Listener::Inside } else { Listener::Outside };
         // Certificates open transfers alone. The connection is of a process that ends.
         let proved = Proved::default();
@@ -185,12 +188,12 @@ impl Deputy {
             // Held on to, it could not be released.
             drop(world);
             responder.submit(submitted, (message.into(), client), reply);
-            return answer.recv().ok();
+            return returned(answer.recv().ok());
         }
         if self.departures.have_begun() {
             drop(world);
             responder.pass_on(Asked { message: message.into(), client, reply });
-            return answer.recv().ok().filter(|answer| !answer.is_empty());
+            return returned(answer.recv().ok());
         }
         answer_at_once(responder, (message.as_slice(), &client), &world, now)
     }
@@ -201,8 +204,19 @@ fn answer_at_once(
     (message, client): (&[u8], &Client),
     world: &World,
     now: Moment,
-) -> Option<Vec<u8>> {
+) -> Returned {
     let mut answer = Vec::new();
-    let outcome = responder.answer(&mut Limits::default(), world, message, client, now, &mut answer);
-    (outcome == Reply::Send).then_some(answer)
+    match responder.answer(&mut Limits::default(), world, message, client, now, &mut answer) {
+        Reply::Send => Returned::Answer(answer),
+        Reply::Silence => Returned::Silence,
+    }
+}
+
+/// The end of a message that went to the loader, which drops the reply to one that it does not answer.
+fn returned(answer: Option<Vec<u8>>) -> Returned {
+    match answer {
+        Some(answer) if answer.is_empty() => Returned::Silence,
+        Some(answer) => Returned::Answer(answer),
+        None => Returned::Unanswered,
+    }
 }

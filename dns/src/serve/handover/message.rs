@@ -42,6 +42,9 @@ pub(super) enum Message {
     Reload,
     /// The answer to that; none where nothing is to be said.
     Answer { message: Option<Vec<u8>> },
+    /// The new process does not answer that, as it ends itself. To an old process that does not know this word the line is broken,
+    /// and it ends its connections as well.
+    Unanswered,
 }
 
 /// The sockets of one address: UDP first, channels last.
@@ -128,6 +131,7 @@ mod tests {
         let peer = "192.0.2.1:5353".parse().unwrap();
         check(&Message::Connections(vec![(peer, true)]), r#"{"connections":[["192.0.2.1:5353",true]]}"#);
         check(&Message::Answer { message: Some(vec![1, 2]) }, r#"{"answer":{"message":[1,2]}}"#);
+        check(&Message::Unanswered, r#""unanswered""#);
         let address = "192.0.2.1:53".parse().unwrap();
         let sockets = vec![Described {
             setting: "listen".to_owned(),

@@ -10,6 +10,17 @@ use super::message::{Message, Passed};
 /// An update over a big zone takes some hundred milliseconds, and others may be before it.
 const ANSWER_LIMIT: Duration = Duration::from_secs(60);
 
+/// The end of a message that was passed on.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::serve) enum Returned {
+    /// This is to be sent.
+    Answer(Vec<u8>),
+    /// Nothing is to be sent: the message breaks the protocol.
+    Silence,
+    /// Nobody has answered it. Its sender may ask again, and then asks a process that does.
+    Unanswered,
+}
+
 /// The old process's end.
 #[derive(Debug)]
 pub(in crate::serve) struct Passing(Line);
@@ -24,11 +35,12 @@ impl Passing {
     }
 
     /// Has an update made or a question answered, and brings the answer.
-    pub(in crate::serve) fn pass(&mut self, passed: Passed) -> io::Result<Option<Vec<u8>>> {
+    pub(in crate::serve) fn pass(&mut self, passed: Passed) -> io::Result<Returned> {
         self.0.wait_for(ANSWER_LIMIT)?;
         self.0.send(&Message::Asked(passed), &[])?;
         match self.0.receive()?.0 {
-            Message::Answer { message } => Ok(message),
+            Message::Answer { message } => Ok(message.map_or(Returned::Silence, Returned::Answer)),
+            Message::Unanswered => Ok(Returned::Unanswered),
             _ => Err(io::Error::new(io::ErrorKind::InvalidData, "it did not answer")),
         }
     }
@@ -45,17 +57,22 @@ impl Passes {
     }
 
     /// Has `make` make the updates and answer the questions that are passed on, one after the other, and reloads, until the old process
-    /// ends.
+    /// ends. One that is not answered does not keep others from their answers.
     pub(in crate::serve) fn run(
         mut self,
-        make: impl Fn(Passed) -> Option<Vec<u8>>,
+        make: impl Fn(Passed) -> Returned,
         reload: impl Fn(),
     ) -> io::Result<()> {
         self.0.wait_for_ever()?;
         loop {
             match self.0.receive() {
                 Ok((Message::Asked(passed), _)) => {
-                    self.0.send(&Message::Answer { message: make(passed) }, &[])?;
+                    let returned = match make(passed) {
+                        Returned::Answer(message) => Message::Answer { message: Some(message) },
+                        Returned::Silence => Message::Answer { message: None },
+                        Returned::Unanswered => Message::Unanswered,
+                    };
+                    self.0.send(&returned, &[])?;
                 }
                 Ok((Message::Reload, _)) => reload(),
                 Ok(_) => {
@@ -83,7 +100,11 @@ mod tests {
             (Passing::new(Line::new(old).unwrap()), Passes::new(Line::new(new).unwrap()));
         let made = std::thread::spawn(move || {
             let reloads = Cell::new(0);
-            let make = |passed: Passed| passed.message.first().map(|first| vec![first + 1]);
+            let make = |passed: Passed| match passed.message.first() {
+                Some(0) => Returned::Unanswered,
+                Some(first) => Returned::Answer(vec![first + 1]),
+                None => Returned::Silence,
+            };
             passes.run(make, || reloads.set(reloads.get() + 1)).map(|()| reloads.get())
         });
         let passed = |message: &[u8]| Passed {
@@ -93,10 +114,11 @@ mod tests {
             inside: false,
             transport: "udp".to_owned(),
         };
-        assert_eq!(passing.pass(passed(&[1])).unwrap(), Some(vec![2]));
+        assert_eq!(passing.pass(passed(&[1])).unwrap(), Returned::Answer(vec![2]));
         passing.reload().unwrap();
-        assert_eq!(passing.pass(passed(&[])).unwrap(), None);
-        assert_eq!(passing.pass(passed(&[0xfe; 65_535])).unwrap(), Some(vec![0xff]));
+        assert_eq!(passing.pass(passed(&[])).unwrap(), Returned::Silence);
+        assert_eq!(passing.pass(passed(&[0])).unwrap(), Returned::Unanswered);
+        assert_eq!(passing.pass(passed(&[0xfe; 65_535])).unwrap(), Returned::Answer(vec![0xff]));
         drop(passing);
         assert_eq!(made.join().unwrap().unwrap(), 1);
     }

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::sync::mpsc::Receiver;
 
 use super::Follow;
-use crate::serve::handover::Passing;
+use crate::serve::handover::{Passing, Returned};
 use crate::serve::signal::{Over, Pause, Signal};
 
 impl Follow {
@@ -53,12 +53,16 @@ impl Follow {
         loop {
             if let Some(submission) = self.submissions.next() {
                 // If this fails, it is not known whether the update was made: its sender asks again.
-                if let Some(answer) = passing.pass(submission.passed())? {
+                if let Returned::Answer(answer) = passing.pass(submission.passed())? {
                     (submission.reply)(answer);
                 }
             } else if let Some(asked) = self.submissions.next_question() {
-                let answer = passing.pass(asked.passed())?;
-                (asked.reply)(answer.unwrap_or_default());
+                match passing.pass(asked.passed())? {
+                    Returned::Answer(answer) => (asked.reply)(answer),
+                    Returned::Silence => (asked.reply)(Vec::new()),
+                    // Its client asks again.
+                    Returned::Unanswered => {}
+                }
             } else {
                 return Ok(());
             }

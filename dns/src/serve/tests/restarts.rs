@@ -216,6 +216,30 @@ async fn connections_over_quic_of_several_processes_go_on_side_by_side() {
     third.drain().await;
 }
 
+/// The second process of three has nothing left to do, and ends before the first: nobody answers what comes to the first.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_question_over_quic_that_no_process_of_the_row_answers_ends_its_connection_without_an_error() {
+    let (row, endpoint) = (Row::new(), endpoint());
+    let first = row.start().await;
+    let (oldest, beside) = (row.quic(&endpoint, &first).await, row.quic(&endpoint, &first).await);
+    let (second, first_left) = row.restart(first, 2).await;
+    assert_eq!(asked(&oldest).await, address("203.0.113.2"));
+    let (third, second_left) = row.restart(second, 3).await;
+    timeout(LIMIT, second_left).await.expect("the second ends").unwrap();
+    let mut message = question("www.example.com");
+    message[..2].fill(0);
+    for connection in [&oldest, &beside] {
+        let unanswered = timeout(LIMIT, over_quic(connection, &framed(&message))).await.expect("an end");
+        assert!(matches!(unanswered, Err(ReadToEndError::Read(_))), "{unanswered:?}");
+        let ended = end(connection).await;
+        assert!(is_without_error(&ended), "{ended}");
+    }
+    timeout(LIMIT, first_left).await.expect("the first ends").unwrap();
+    let new = row.quic(&endpoint, &third).await;
+    assert_eq!(asked(&new).await, address("203.0.113.3"));
+    third.drain().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn no_zone_of_before_is_given_over_quic_once_another_process_answers() {
     let (row, endpoint) = (Row::new(), endpoint());
