@@ -97,8 +97,13 @@ impl Shared {
 
     fn client(&self, peer: &Peer) -> Client {
         let (address, port, proved) = (peer.address.ip(), peer.address.port(), peer.proved.clone());
-        let is_to_close = self.departures.close(self.transport);
+        let is_to_close = self.is_to_close();
         Client { address, port, listener: self.listener, transport: self.transport, proved, is_to_close }
+    }
+
+    /// Whether a client may as well close its connection, since this server is about to.
+    pub(super) fn is_to_close(&self) -> bool {
+        self.departures.close(self.transport)
     }
 
     /// The world that this message is judged by.

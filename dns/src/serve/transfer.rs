@@ -61,6 +61,9 @@ impl Sent {
     ) -> Result<(), Ended> {
         let mut message = Vec::new();
         loop {
+            if shared.is_to_close() {
+                transfer.tell_to_close();
+            }
             let next = transfer.next(clock::moment().unix_seconds, &mut message);
             match next {
                 Next::More | Next::Done => {}

@@ -155,13 +155,16 @@ impl Data<'_> {
 /// be kept; those that are to close it are told 0, whether they ask or not. UDP has no such option (§3.2.1), and in QUIC it is an
 /// error (RFC 9250 §5.5.2).
 pub(super) fn keepalive(edns: &Edns<'_>, client: &Client, idle_timeout: Duration) -> Option<u16> {
-    if edns.version != 0 || !client.transport.is_stream() {
-        return None;
-    }
+    let close = close(edns, client)?;
     if client.is_to_close {
-        return Some(0);
+        return Some(close);
     }
     edns.keepalive.then(|| u16::try_from(idle_timeout.as_millis() / 100).unwrap_or(u16::MAX))
+}
+
+/// The timeout that tells a client to close its connection, where [`keepalive`] may tell one.
+pub(super) fn close(edns: &Edns<'_>, client: &Client) -> Option<u16> {
+    (edns.version == 0 && client.transport.is_stream()).then_some(0)
 }
 
 /// Whether a COOKIE option has a length that one can have (RFC 7873 §5.2.2).

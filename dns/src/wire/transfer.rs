@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::encode::{self, Count, Flags};
 use super::names::Names;
+use super::opt::{self, Opt};
 use super::query::{self, Edns, HEADER_BYTES, Header, Verdict};
 use super::signature::Signature;
 use super::{CLASS_IN, Exchange, Moment, guard};
@@ -35,6 +36,8 @@ pub struct Transfer {
     /// As it came, with the client's letters.
     question: Box<[u8]>,
     opt: Vec<u8>,
+    /// The same, and the word to close; none once that is said.
+    closing: Option<Vec<u8>>,
     signer: Option<Signer>,
     /// None for insiders.
     guard: Option<Guard>,
@@ -176,9 +179,12 @@ impl<'w> Exchange<'w, '_> {
         }
         let serial = serial(tree).ok_or(Denied::Zone)?;
         let (kind, parts) = self.plan(tree, (view, &apex, serial));
-        let mut opt = Vec::new();
+        let (mut opt, mut closing) = (Vec::new(), Vec::new());
         if let Some(edns) = &self.message.edns {
-            self.opt(edns, None).write(Rcode::NoError, &mut opt);
+            let first = self.opt(edns, None);
+            first.write(Rcode::NoError, &mut opt);
+            let keepalive = opt::close(edns, self.client);
+            Opt { keepalive, ..first }.write(Rcode::NoError, &mut closing);
         }
         let signer = match &self.signature {
             Signature::Good(signer) => Some(signer.clone()),
@@ -190,6 +196,7 @@ impl<'w> Exchange<'w, '_> {
             header: self.message.header,
             question: question.wire.into(),
             opt,
+            closing: Some(closing),
             signer,
             guard: (view == Which::Public).then(|| self.world.guard.clone()),
             tree: Arc::clone(tree),
@@ -284,6 +291,14 @@ fn holds_hidden(delta: &Delta, guard: &Guard) -> bool {
 }
 
 impl Transfer {
+    /// The messages that are still to come say that the client is to close its connection (TIMEOUT 0, RFC 7828 §3.3.2), as far as they
+    /// have an OPT record. Each of a transfer may have one (RFC 5936 §2.2.5), and what it says of the connection holds from then on.
+    pub fn tell_to_close(&mut self) {
+        if let Some(closing) = self.closing.take() {
+            self.opt = closing;
+        }
+    }
+
     /// Puts the next message into `out`, and says what comes after it.
     pub fn next(&mut self, unix_seconds: u64, out: &mut Vec<u8>) -> Next {
         let mut page = self.page(out);

@@ -157,6 +157,38 @@ async fn who_is_answered_by_a_process_that_has_left_is_told_to_close_and_who_goe
     second.drain().await;
 }
 
+/// The zone is longer than what waits on the way to a client that does not read.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_takes_a_zone_while_the_server_ends_is_told_to_close_and_gets_all_of_it() {
+    let row = Row::new();
+    let lines: String = (0..20_000).map(|at| format!("n{at} TXT {}\n", "x".repeat(200))).collect();
+    row.site.write("zones/example.com.zone", &format!("{ZONE}{lines}"));
+    let running = row.start().await;
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(16 << 10).unwrap();
+    let mut stream = socket.connect(address_of(&running, Transport::Tcp)).await.unwrap();
+    let mut all = question("example.com");
+    (all[11], all[26]) = (1, 252);
+    all.extend_from_slice(STAY);
+    let first = answer(&mut stream, &framed(&all)).await;
+    assert!(first.ends_with(STAY), "{first:x?}");
+    let mut idle = row.stream(&running, Transport::Tcp).await;
+    let drained = tokio::spawn(running.drain());
+    assert!(is_closed(&mut *idle).await, "the drain has begun");
+    let (mut last, mut records) = (first.clone(), 0);
+    loop {
+        records += usize::from(u16::from_be_bytes([last[6], last[7]]));
+        if records >= 20_000 + 5 {
+            break;
+        }
+        last = answer(&mut stream, b"").await;
+    }
+    assert_eq!(records, 20_000 + 5);
+    assert!(last.ends_with(CLOSE), "{:x?}", &last[last.len() - 20..]);
+    assert!(is_closed(&mut stream).await);
+    timeout(LIMIT, drained).await.expect("the drain ends").unwrap();
+}
+
 /// The address of `www.example.com`, asked over QUIC, where IDs are 0 and no connection is told to close (RFC 9250 §4.2.1, §5.5.2).
 async fn asked(connection: &Connection) -> Said {
     let mut message = with_opt();

@@ -152,6 +152,56 @@ fn each_message_is_signed_over_the_one_before() {
     }
 }
 
+/// RFC 5936 §2.2.5, RFC 7828 §3.3.2: each message may have an OPT record, which says how it stands with the connection by then.
+#[test]
+fn a_transfer_tells_to_close_from_the_message_on_at_which_the_server_is_about_to() {
+    const CLOSE: &[u8] = &[0, 11, 0, 2, 0, 0];
+    let lines: String = (0..2000).map(|at| format!("n{at} TXT {}\n", "x".repeat(60))).collect();
+    let mut world = with_zone(&format!("{SMALL}{lines}"));
+    world.protocol.idle_timeout = std::time::Duration::from_secs(10);
+    let asking: &[u8] = &[0, 11, 0, 0];
+    let stay: &[u8] = &[0, 11, 0, 2, 0, 100];
+    let bare: &[u8] = &[0, 0, 0, 0, 0, 0];
+    for (edns, transport, before, after) in [
+        (Some(asking), Transport::Tcp, stay, CLOSE),
+        (Some(asking), Transport::Tls, stay, CLOSE),
+        (Some(b""), Transport::Tcp, bare, CLOSE),
+        (Some(b""), Transport::Quic, bare, bare),
+        (None, Transport::Tcp, &[], &[]),
+    ] {
+        let ask = query("ex.", Type::AXFR, None);
+        let ask = edns.map_or(ask.clone(), |options: &[u8]| ask.edns(0, 0, 1232, options));
+        let mut packet = ask.bytes();
+        // As DNS over QUIC wants it.
+        packet[..2].fill(0);
+        let mut signer = Signer::of_request(world.protocol.keys.get(&name("out.")).unwrap());
+        signer.sign(&mut packet, SignedError::None, moment().unix_seconds);
+        let mut transfer = transfer(&world, &packet, &client(transport), moment()).unwrap().ok().unwrap();
+        let mut messages = Vec::new();
+        loop {
+            if messages.len() == 2 {
+                transfer.tell_to_close();
+                // Once more changes nothing.
+                transfer.tell_to_close();
+            }
+            let mut message = Vec::new();
+            let next = transfer.next(moment().unix_seconds, &mut message);
+            messages.push(message);
+            if next == Next::Done {
+                break;
+            }
+        }
+        assert!(messages.len() > 4, "{}", messages.len());
+        for (at, message) in messages.iter().enumerate() {
+            let unsigned = tsig_of(message).unwrap().covered;
+            let expected = if at < 2 { before } else { after };
+            assert!(unsigned.ends_with(expected), "{edns:?} {transport:?}, message {at}");
+            assert_eq!(message[11], 1 + u8::from(edns.is_some()), "OPT and TSIG of message {at}");
+        }
+        assert_eq!(records(&messages).len(), 2000 + 6);
+    }
+}
+
 /// D14, D17: no byte says whether there is such a zone, or whether others may take it.
 #[test]
 fn those_who_may_not_take_a_zone_learn_nothing_of_it() {
