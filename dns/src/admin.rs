@@ -34,7 +34,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use percent_encoding::percent_decode_str;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -182,9 +182,9 @@ async fn serve(arrivals: Arrivals, admin: Admin, end: CancellationToken, connect
                 let (admin, end) = (Arc::clone(&admin), end.clone());
                 connections.spawn(async move {
                     if let Some(stream) = agreed(stream, tls).await {
-                        converse(stream, &admin, By { exposed, end, stays: AtomicBool::new(false) }).await;
+                        let by = By { exposed, end, stays: AtomicBool::new(false), _slot: Some(slot) };
+                        converse(stream, &admin, by).await;
                     }
-                    drop(slot);
                 });
             }
             // No slot is free: the connection is closed at once.
@@ -201,6 +201,8 @@ struct By {
     end: CancellationToken,
     /// It lasts as long as its reader wants.
     stays: AtomicBool,
+    /// Taken until the answer is made, too: a client that does not wait for it must not have any number of them made.
+    _slot: Option<OwnedSemaphorePermit>,
 }
 
 /// One request: a scraper that comes every few seconds can connect as often, and nobody keeps a slot for longer but those
@@ -308,7 +310,10 @@ fn plain_answer(admin: &Admin, path: &str, query: &str) -> Response<Full<Bytes>>
             Ok(asked) => json(&explained(admin, &asked)),
             Err(sentence) => problem(StatusCode::BAD_REQUEST, &sentence),
         },
-        "/hidden" => html(page::hidden(&admin.seen.shown.load(), query_part(query, "zone").as_deref())),
+        "/hidden" => {
+            let zone = query_part(query, "zone");
+            html(admin.live.alone(|| page::hidden(&admin.seen.shown.load(), zone.as_deref())))
+        }
         "/page.css" => typed("text/css; charset=utf-8", page::STYLE),
         "/page.js" => typed("text/javascript; charset=utf-8", page::SCRIPT),
         "/reload" => {
@@ -331,7 +336,7 @@ fn drain(admin: &Admin, is_out: bool, query: &str) -> Response<Full<Bytes>> {
     };
     match (admin.drain)(address, is_out) {
         Ok(()) if is_out => {
-            let others = unsteered(&admin.seen.world.load(), address);
+            let others = admin.live.alone(|| unsteered(&admin.seen.world.load(), address));
             let lines = others.iter().map(|line| format!("{line}\n")).collect::<String>();
             text(StatusCode::OK, format!("drained\n{lines}"))
         }

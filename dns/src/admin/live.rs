@@ -35,6 +35,8 @@ pub(crate) struct Live {
     history: Mutex<(Option<Instant>, History)>,
     pub(super) streams: Arc<Semaphore>,
     pub(super) readers: Arc<Semaphore>,
+    /// Held while all records of all zones are looked at.
+    walk: Mutex<()>,
 }
 
 impl Default for Live {
@@ -43,11 +45,19 @@ impl Default for Live {
             history: Mutex::new((None, History::new(clock::now()))),
             streams: Arc::new(Semaphore::new(MOST_STREAMS)),
             readers: Arc::new(Semaphore::new(MOST_READERS)),
+            walk: Mutex::default(),
         }
     }
 }
 
 impl Live {
+    /// Looks at all records of all zones, when nobody else does: many who ask at once take one core from those who answer, not all.
+    /// This blocks.
+    pub(super) fn alone<T>(&self, walk: impl FnOnce() -> T) -> T {
+        let _alone = self.walk.lock().unwrap_or_else(PoisonError::into_inner);
+        walk()
+    }
+
     fn lock(&self) -> MutexGuard<'_, (Option<Instant>, History)> {
         self.history.lock().unwrap_or_else(PoisonError::into_inner)
     }

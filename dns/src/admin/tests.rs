@@ -24,7 +24,7 @@ fn admin(ready: bool) -> Arc<Admin> {
 }
 
 fn by(exposed: bool) -> By {
-    By { exposed, end: CancellationToken::new(), stays: AtomicBool::new(false) }
+    By { exposed, end: CancellationToken::new(), stays: AtomicBool::new(false), _slot: None }
 }
 
 #[tokio::test]
@@ -208,6 +208,48 @@ async fn who_does_not_read_keeps_no_slot() {
     let mut read = Vec::new();
     client.read_to_end(&mut read).await.unwrap();
     assert!(read.starts_with(b"HTTP/1.1 200 OK\r\n"), "it was answered: {}", read.escape_ascii());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_does_not_wait_for_an_answer_has_a_slot_until_it_is_made() {
+    let (begun, mut begins) = tokio::sync::mpsc::unbounded_channel();
+    let (go_on, goes_on) = std::sync::mpsc::channel::<()>();
+    let goes_on = std::sync::Mutex::new(goes_on);
+    let drain = move |_, _| {
+        begun.send(()).unwrap();
+        // It fails once all of them may go on.
+        let _ = goes_on.lock().unwrap().recv();
+        Err(NotDrained::NoMember)
+    };
+    let admin = Admin { drain: Box::new(drain), ..Arc::into_inner(admin(true)).unwrap() };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let server = listener.local_addr().unwrap();
+    let running = run(Arrivals::Tcp(listener, None), None, admin);
+    let ask = async |request: &str| {
+        let mut stream = tokio::net::TcpStream::connect(server).await.unwrap();
+        let head = format!("{request} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer secret\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream
+    };
+    for _ in 0..MAX_CONNECTIONS {
+        let stream = ask("POST /drain?address=192.0.2.1").await;
+        begins.recv().await.unwrap();
+        drop(stream);
+    }
+    let answer = async || {
+        let mut read = String::new();
+        // A connection without a slot is closed, or reset.
+        let _ = ask("GET /healthz").await.read_to_string(&mut read).await;
+        read
+    };
+    for _ in 0..3 {
+        assert_eq!(answer().await, "", "all slots are taken");
+    }
+    drop(go_on);
+    while answer().await.is_empty() {
+        tokio::task::yield_now().await;
+    }
+    running.stop(false).await;
 }
 
 #[tokio::test(start_paused = true)]
