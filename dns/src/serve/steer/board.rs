@@ -4,10 +4,11 @@ mod agree;
 mod drains;
 mod ends;
 mod gone;
+mod outlast;
 mod show;
 mod time;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -66,6 +67,8 @@ struct Inner {
     drained: Vec<(u64, usize, usize)>,
     /// Until when answers may be kept that are given no more.
     ends: Ends,
+    /// Drained members whose answers the run before has all noted, until the first pools are here.
+    noted_before: BTreeSet<(bool, u64)>,
     /// Another process takes over: an order would be lost.
     is_held: bool,
     /// Members that no pool has any more, while answers that name them are kept.
@@ -92,7 +95,7 @@ impl Board {
         own: &str,
         nodes: &[String],
     ) -> Self {
-        let Kept { drained, orders, health } = kept::read(&folder);
+        let Kept { drained, orders, health, mut ends } = kept::read(&folder);
         let begun = Time::begin();
         let time = Time::of(begun);
         let restored = |(target, (is_up, since)): (String, (bool, u64))| {
@@ -112,6 +115,8 @@ impl Board {
         for order in orders.unwrap_or_else(|| of_before.collect()) {
             state.orders.take(order, 1);
         }
+        state.outlast(&ends, time);
+        state.noted_before = std::mem::take(&mut ends.noted);
         Self { folder, targets, begun, state: Mutex::new(state) }
     }
 
@@ -142,6 +147,8 @@ impl Board {
         inner.note_given(&old, before, ticks);
         inner.note_gone(&old, world, ticks);
         inner.find_drained();
+        // The ends that were noted are to outlast this run.
+        inner.is_new |= !inner.ends.is_empty();
         // The checker is gone only when the server ends.
         let _ = self.targets.send(inner.users.keys().cloned().collect());
     }
@@ -189,11 +196,14 @@ impl Board {
         }
     }
 
-    /// Obeys what the process before was told since this one has read what it knew.
+    /// Obeys what the process before was told since this one has read what it knew, and takes over the ends of its answers.
     pub(in crate::serve) fn catch_up(&self) {
-        let orders = kept::read(&self.folder).orders.unwrap_or_default();
-        let ticks = self.ticks();
-        self.lock().obey(&orders, ticks);
+        let Kept { orders, ends, .. } = kept::read(&self.folder);
+        let now = self.time();
+        let mut inner = self.lock();
+        inner.obey(&orders.unwrap_or_default(), now.ticks);
+        inner.outlast(&ends, now);
+        inner.note_all_but(&ends.noted, now.ticks);
     }
 
     /// Writes what is new to disk.
@@ -213,7 +223,8 @@ impl Board {
         let member = |(_, at, member): &(u64, usize, usize)| inner.pools[*at].pool.members[*member].address;
         let out = |address| Some((address, inner.orders.out(address)?.at));
         let drained = inner.drained.iter().map(member).filter_map(out).collect();
-        let kept = Kept { drained, orders: Some(orders), health: health.collect() };
+        let (health, ends) = (health.collect(), inner.kept_ends(now));
+        let kept = Kept { drained, orders: Some(orders), health, ends };
         drop(inner);
         let written = kept::write(&self.folder, &kept);
         let mut inner = self.lock();
@@ -236,6 +247,11 @@ impl Held {
 
     fn has(&self, address: IpAddr) -> bool {
         self.pool.members.iter().any(|member| member.address == address)
+    }
+
+    /// The number of a member at this place, on this side.
+    fn number(&self, at: usize) -> (bool, u64) {
+        (self.which == Which::Internal, self.ids[at])
     }
 
     fn members(&self) -> impl Iterator<Item = (u64, &Member)> {
@@ -367,11 +383,14 @@ impl Inner {
         let held = &self.pools[at];
         let (before, until) = (held.given(), given_until(ticks, held.pool.answer_ttl()));
         held.replan(self);
-        let gone = before.into_iter().zip(held.given()).zip(&held.pool.members);
-        let gone = gone.filter(|((before, after), _)| *before && !after).map(|(_, member)| member.address);
+        let changed = before.into_iter().zip(held.given()).zip(&held.pool.members);
+        let changed: Vec<_> = changed.filter(|((before, after), _)| before != after).collect();
+        let is_new = changed.iter().any(|(_, member)| self.is_drained(member));
+        let gone = changed.into_iter().filter(|((before, _), _)| *before).map(|(_, member)| member.address);
         for address in gone.collect::<Vec<_>>() {
             self.ends.note(address, until);
         }
+        self.is_new |= is_new;
     }
 
     /// Forgets answers that nobody keeps any more.

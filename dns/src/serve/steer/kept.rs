@@ -1,6 +1,6 @@
 //! The state that outlasts a restart: the file `steer.json`, written beside and put in place as a whole.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::net::IpAddr;
@@ -25,6 +25,22 @@ pub(super) struct Kept {
     pub(super) orders: Option<Vec<Order>>,
     /// By what is checked: whether it was up, since when.
     pub(super) health: BTreeMap<String, (bool, u64)>,
+    /// None of them if a version before they were kept wrote this.
+    pub(super) ends: KeptEnds,
+}
+
+/// Until when answers may be kept, as it was at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct KeptEnds {
+    /// That moment.
+    pub(super) at: u64,
+    /// By address: milliseconds until no answer is kept any more that names it and was noted.
+    pub(super) left: BTreeMap<IpAddr, u64>,
+    /// Drained members that nobody was given, so that all their answers were noted: whether of the inside, and their numbers.
+    pub(super) noted: BTreeSet<(bool, u64)>,
+    /// Addresses that no pool has any more.
+    pub(super) left_behind: BTreeSet<IpAddr>,
 }
 
 /// The state that was kept; nothing if there is no such file, or none that can be read.

@@ -30,9 +30,18 @@ impl Ends {
         *end = until.max(*end);
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Milliseconds until no answer that was noted is kept any more.
     pub(super) fn left(&self, address: &IpAddr, ticks: u64) -> u64 {
         self.0.get(address).map_or(0, |until| until.saturating_sub(ticks))
+    }
+
+    /// Those that are still to come: milliseconds until then.
+    pub(super) fn all_left(&self, ticks: u64) -> impl Iterator<Item = (IpAddr, u64)> {
+        self.0.keys().map(move |address| (*address, self.left(address, ticks))).filter(|(_, left)| *left > 0)
     }
 
     /// Forgets the ends that are past; and of too many those that come first.
@@ -85,7 +94,7 @@ impl Inner {
     /// Notes until when answers of the pools and of the world of before may be kept, as far as the pools of now give their
     /// addresses no more, or for a shorter time.
     pub(super) fn note_given(&mut self, old: &[Held], before: &World, ticks: u64) {
-        let mut ends = std::mem::take(&mut self.ends);
+        let (mut ends, noted) = (std::mem::take(&mut self.ends), std::mem::take(&mut self.noted_before));
         let now: HashMap<Key<'_>, &Held> = self.pools.iter().map(|held| (held.key(), held)).collect();
         for held in old {
             let ttl = held.pool.answer_ttl();
@@ -108,9 +117,9 @@ impl Inner {
                 if let Some(plain) = plain.filter(|plain| !gives || *plain > ttl) {
                     ends.note(member.address, given_until(ticks, plain));
                 }
-                // The run before this one may have given it until a moment ago.
+                // The run before this one may have given it until a moment ago, unless it has noted when it did last.
                 let is_new = || of_before.is_none_or(|old| !old.has(member.address));
-                if !gives && self.is_drained(member) && is_new() {
+                if !gives && self.is_drained(member) && is_new() && !noted.contains(&held.number(at)) {
                     ends.note(member.address, given_until(ticks, ttl));
                 }
             }

@@ -1,6 +1,7 @@
 //! A board whose checks are told by hand.
 
 mod gone;
+mod outlast;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;

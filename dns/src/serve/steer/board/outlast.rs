@@ -1,0 +1,63 @@
+//! The ends of answers outlast this run: a drain counts down over a restart as if there was none.
+//!
+//! The disk keeps how long each still was, and when that was. Where a clock is wrong, too long a time is told rather than too short.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use super::Inner;
+use super::ends::given_until;
+use super::time::Time;
+use crate::serve::steer::kept::KeptEnds;
+
+/// The longest TTL (RFC 2181 §8), and more than an answer is on its way.
+const LONGEST_MS: u64 = (1 << 31) * 1000 + 10_000;
+/// The year 2020: a clock that was before it was not set yet, and does not tell how long ago that was.
+const CLOCK_IS_SET_MS: u64 = 1_577_836_800_000;
+
+impl Inner {
+    /// The ends as the disk keeps them.
+    pub(super) fn kept_ends(&self, now: Time) -> KeptEnds {
+        let noted = self.pools.iter().flat_map(|held| {
+            let drained = held.pool.members.iter().enumerate().filter(|(_, member)| self.is_drained(member));
+            drained.filter(|(at, _)| !held.pool.gives(*at)).map(|(at, _)| held.number(at))
+        });
+        KeptEnds {
+            at: now.unix,
+            left: self.ends.all_left(now.ticks).collect(),
+            noted: noted.collect(),
+            left_behind: self.left_behind.iter().copied().collect(),
+        }
+    }
+
+    /// Takes over the ends that the run before has kept.
+    pub(super) fn outlast(&mut self, kept: &KeptEnds, now: Time) {
+        let since = if kept.at < CLOCK_IS_SET_MS { 0 } else { now.unix.saturating_sub(kept.at) };
+        for (address, left) in &kept.left {
+            let left = (*left).min(LONGEST_MS).saturating_sub(since);
+            if left > 0 {
+                self.ends.note(*address, now.ticks + left);
+            }
+        }
+        self.ends.tidy(now.ticks);
+        let (ends, pools) = (&self.ends, &self.pools);
+        let is_behind = |address: &&IpAddr| {
+            ends.left(address, now.ticks) > 0 && !pools.iter().any(|held| held.has(**address))
+        };
+        self.left_behind.extend(kept.left_behind.iter().filter(is_behind));
+    }
+
+    /// Notes drained members that the process before gave until now, as far as it does not say that it has noted when it did last.
+    pub(super) fn note_all_but(&mut self, noted: &BTreeSet<(bool, u64)>, ticks: u64) {
+        let mut ends = std::mem::take(&mut self.ends);
+        for held in &self.pools {
+            let until = given_until(ticks, held.pool.answer_ttl());
+            for (at, (_, member)) in held.members().enumerate() {
+                if self.is_drained(member) && !held.pool.gives(at) && !noted.contains(&held.number(at)) {
+                    ends.note(member.address, until);
+                }
+            }
+        }
+        self.ends = ends;
+    }
+}
