@@ -6,12 +6,19 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails where it stands")]
 
+#[path = "privacy/sides.rs"]
+mod sides;
+
 use std::collections::BTreeSet;
+use std::fs::OpenOptions;
+use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::RecordType;
+use rustls::pki_types::CertificateDer;
 use verge_dns::client::{Listener, Transport};
 use verge_stack::dns_client::carrier::{Asker, Carrier, Connection};
 use verge_stack::dns_client::{Question, over_tcp_from, over_udp_from};
@@ -265,7 +272,8 @@ const IPV6_STRANGER: &str = "::1";
 struct Served {
     running: verge_dns::serve::Running,
     asker: Asker,
-    _zones: tempfile::TempDir,
+    root: CertificateDer<'static>,
+    folder: tempfile::TempDir,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -276,6 +284,11 @@ enum View {
 
 impl Served {
     async fn new(zones: &[(&str, &str)]) -> Self {
+        Self::with(zones, "").await
+    }
+
+    /// With more tables of its config, which may name the key `out.key`.
+    async fn with(zones: &[(&str, &str)], tables: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         for (apex, text) in zones {
             std::fs::write(folder.path().join(format!("{apex}.zone")), text).unwrap();
@@ -283,19 +296,40 @@ impl Served {
         let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         std::fs::write(folder.path().join("chain.pem"), made.cert.pem()).unwrap();
         std::fs::write(folder.path().join("key.pem"), made.signing_key.serialize_pem()).unwrap();
-        let config = verge_dns::config::parse(&config(), folder.path(), Path::new("dns.toml")).unwrap();
+        let key =
+            OpenOptions::new().write(true).create_new(true).mode(0o600).open(folder.path().join("out.key"));
+        key.unwrap().write_all(b"MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=").unwrap();
+        let text = config() + tables;
+        let config = verge_dns::config::parse(&text, folder.path(), Path::new("dns.toml")).unwrap();
         // From the insider's address: at the outside listener it must not matter.
-        let asker = Asker::new(INSIDER.parse().unwrap(), made.cert.der().clone()).unwrap();
-        Self { running: verge_dns::serve::start(config).await.unwrap(), asker, _zones: folder }
+        let root = made.cert.der().clone();
+        let asker = Asker::new(INSIDER.parse().unwrap(), root.clone()).unwrap();
+        Self { running: verge_dns::serve::start(config).await.unwrap(), asker, root, folder }
+    }
+
+    fn write(&self, apex: &str, text: &str) {
+        std::fs::write(self.folder.path().join(format!("{apex}.zone")), text).unwrap();
+    }
+
+    fn read(&self, file: &str) -> String {
+        std::fs::read_to_string(self.folder.path().join(file)).unwrap()
+    }
+
+    fn asker_at(&self, address: &str) -> Asker {
+        Asker::new(address.parse().unwrap(), self.root.clone()).unwrap()
     }
 
     /// A connection to where a client of this view asks.
     async fn client(&self, carrier: Carrier, view: View) -> Connection {
+        self.connect(&self.asker, carrier, view).await
+    }
+
+    async fn connect(&self, asker: &Asker, carrier: Carrier, view: View) -> Connection {
         let (transport, listener) = (transport(carrier), view.listener());
         let mut encrypted = self.running.listening().encrypted.iter();
         let found = encrypted.find(|it| (it.transport, it.listener) == (transport, listener));
         let server = found.map_or(self.listener(view), |it| it.address);
-        self.asker.connect(carrier, server).await.unwrap()
+        asker.connect(carrier, server).await.unwrap()
     }
 
     fn outside(&self) -> SocketAddr {

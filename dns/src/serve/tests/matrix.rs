@@ -31,7 +31,17 @@ fn fit(packet: &[u8], transport: Transport) -> Vec<u8> {
 }
 
 fn direct(world: &World, packet: &[u8], transport: Transport, listener: Listener) -> Vec<u8> {
-    let (address, proved) = ([127, 0, 0, 1].into(), Proved::default());
+    direct_from(world, packet, transport, (listener, "127.0.0.1"))
+}
+
+/// As a client of this address is answered.
+fn direct_from(
+    world: &World,
+    packet: &[u8],
+    transport: Transport,
+    (listener, address): (Listener, &str),
+) -> Vec<u8> {
+    let (address, proved) = (address.parse().unwrap(), Proved::default());
     let client = Client { address, port: 4000, listener, transport, proved, is_to_close: false };
     let mut out = Vec::new();
     wire::respond(world, &mut Limits::default(), packet, &client, clock::moment(), &mut out);
@@ -183,6 +193,32 @@ async fn no_transport_shows_an_outsider_what_is_inside() {
         assert!(shown[1] > 10, "{carrier:?} shows {} inside, so that nothing is proved", shown[1]);
     }
     servers.end().await;
+}
+
+/// V7: sockets that this program makes take no mapped addresses; one that was handed over may.
+#[test]
+fn v7_an_address_that_is_mapped_into_ipv6_is_that_of_ipv4() {
+    let world = sample();
+    let questions = sample_questions(&world);
+    for transport in [Transport::Udp, Transport::Tcp] {
+        for (side, address, is_inside) in [
+            (Listener::Inside, "127.0.0.2", true),
+            (Listener::Inside, "198.51.100.7", false),
+            (Listener::Outside, "127.0.0.2", false),
+        ] {
+            let mut shown = 0;
+            for packet in &questions {
+                let reply = |address: &str| direct_from(&world, packet, transport, (side, address));
+                let plain = reply(address);
+                assert_eq!(plain, reply(&format!("::ffff:{address}")), "{side:?} {address} {packet:x?}");
+                // The older form, without ffff, is another address.
+                assert!(!shows_hidden(&reply(&format!("::{address}"))), "{side:?} {address} {packet:x?}");
+                shown += usize::from(shows_hidden(&plain));
+            }
+            assert_eq!(shown > 10, is_inside, "{side:?} {address}: {shown}");
+            assert!(is_inside || shown == 0, "{side:?} {address}: {shown}");
+        }
+    }
 }
 
 fn sample_questions(world: &World) -> Vec<Vec<u8>> {
