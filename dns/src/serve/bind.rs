@@ -349,3 +349,60 @@ fn tell_destination(socket: &Socket, address: SocketAddr) -> io::Result<()> {
         SocketAddr::V6(_) => sys::set_option(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, 1),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The longest datagram of IPv4.
+    const LONGEST_BYTES: usize = 65_507;
+
+    /// A socket for UDP of each way in which this process comes to have one.
+    fn sockets() -> Vec<(&'static str, UdpSocket)> {
+        let (any, config) = (
+            "127.0.0.1:0".parse().unwrap(),
+            Udp { workers: 2, max_payload_bytes: 1232, receive_buffer_bytes: None },
+        );
+        let plain = || UdpSocket::bind(any).unwrap();
+        let handed = adopt("listen", any, (vec![plain()], None), config).unwrap().udp;
+        let quic = [bind_udp("listen_quic", any, config), adopt_quic("listen_quic", plain(), config)]
+            .map(Result::unwrap);
+        let bound = bind("listen", any, config).unwrap().udp;
+        // Of the two at one address the kernel chooses one for each client.
+        let first = bound.into_iter().take(1).map(|socket| ("bound", socket));
+        let handed = handed.into_iter().map(|socket| ("handed over", socket));
+        first.chain(handed).chain(["QUIC", "QUIC, handed over"].into_iter().zip(quic)).collect()
+    }
+
+    /// With a filter the kernel drops a wrong checksum before it wakes a thread ([`TAKE_ALL`]); without one such a packet waits in the
+    /// socket. Only the system's administrator can send one on loopback.
+    #[test]
+    fn each_socket_for_udp_has_a_filter() {
+        let bare = UdpSocket::bind("127.0.0.1:0").unwrap();
+        assert!(SockRef::from(&bare).detach_filter().is_err(), "without one this tells so");
+        for (which, socket) in sockets() {
+            assert!(SockRef::from(&socket).detach_filter().is_ok(), "{which}");
+        }
+    }
+
+    #[test]
+    fn the_filter_takes_all_packets_as_they_are_and_those_without_a_checksum() {
+        for (which, socket) in sockets().into_iter().filter(|(which, _)| *which != "bound") {
+            let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+            for without in [0, 1] {
+                sys::set_option(&client, libc::SOL_SOCKET, libc::SO_NO_CHECK, without).unwrap();
+                for bytes in [0, 1, 12, 1232, LONGEST_BYTES] {
+                    let packet = vec![7; bytes];
+                    client.send_to(&packet, socket.local_addr().unwrap()).unwrap();
+                    let mut taken = vec![0; LONGEST_BYTES + 1];
+                    let read = socket.recv(&mut taken).unwrap();
+                    assert_eq!(
+                        taken[..read],
+                        packet,
+                        "{which}, {bytes} bytes, without a checksum: {without}"
+                    );
+                }
+            }
+        }
+    }
+}
