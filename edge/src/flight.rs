@@ -3,13 +3,14 @@
 //! ```text
 //! fetch ─▶ join ─┬─ lead: a task of the cache's own ─▶ origin ─▶ Verdict ─▶ log ─▶ store
 //!                ├─ follow: wait for the Verdict, then read the log ◀─────────┘
-//!                └─ apart: as lead, but nobody follows
+//!                └─ apart: as lead, but nobody follows, so that the request's own task asks
 //! ```
 //!
 //! Here requests wait and are woken, and memory is accounted for; [`crate::decide`] decides which request may
 //! wait for which fetch, and which ones it answers.
 //!
-//! Invariant: no fill is owned by a client; it ends with its last reader, unless it is nearly done or in the background.
+//! Invariant: no fill is owned by a client; it ends with its last reader, unless it is nearly done or in the background. The
+//! task of a request that goes apart waits for the head itself, as nobody else could read it.
 //! Invariant: a slow reader holds at most the fill budget. It delays other readers of the same fill by at most two seconds
 //! and 25 %.
 //! Invariant: a fill that a purge covers gets no new reader and is not stored.
@@ -238,6 +239,10 @@ impl Flights {
                 self.launch(fetch.clone(), Arc::clone(reader.fill()));
                 (reader, Role::Leader)
             }
+            Joined::Alone(reader) => {
+                fill::run_alone(Arc::clone(self), fetch.clone(), Arc::clone(reader.fill())).await;
+                (reader, Role::Leader)
+            }
             Joined::Follow(reader) => self.follow(fetch, reader).await,
             Joined::Ended => return Err(Missed::Ended),
         };
@@ -265,7 +270,7 @@ impl Flights {
             match table::relieve(first.fill(), || self.start(fetch, first.fill().meant.clone())) {
                 None | Some(Joined::Ended) => return (first, Role::Follower),
                 Some(Joined::Follow(second)) => (second, Role::Follower),
-                Some(Joined::Lead(second)) => {
+                Some(Joined::Lead(second) | Joined::Alone(second)) => {
                     self.table.list(&fetch.key, second.fill());
                     self.launch(fetch.clone(), Arc::clone(second.fill()));
                     (second, Role::Leader)

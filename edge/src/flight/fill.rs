@@ -14,6 +14,7 @@ mod keep;
 mod parts;
 pub(super) mod passing;
 
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use http::HeaderMap;
@@ -71,6 +72,9 @@ impl Fill {
 
     /// Waits until the head of the response has come, or will not.
     pub(super) async fn verdict(&self) -> Verdict {
+        if let Some(told) = &*self.verdict.borrow() {
+            return told.clone();
+        }
         let mut told = self.verdict.subscribe();
         let verdict = told.wait_for(Option::is_some).await.expect("the sender lives in self");
         verdict.clone().expect("waited for")
@@ -175,6 +179,22 @@ pub(super) async fn run(flights: Arc<Flights>, fetch: Fetch, fill: Arc<Fill>) {
         task.store(storing).await;
     }
 }
+
+/// As [`run`], of a fetch that no other request can follow. The request's own task asks: it is dropped with that, as the
+/// last reader would be. What is stored goes on in a task of its own.
+///
+/// In a place of its own: requests that are answered without a fetch need no room for it.
+pub(super) fn run_alone(flights: Arc<Flights>, fetch: Fetch, fill: Arc<Fill>) -> Asking {
+    let task = Task::new(flights, fetch, fill);
+    Box::pin(async move {
+        if let Some(storing) = task.asked().await {
+            tokio::spawn(async move { task.store(storing).await });
+        }
+    })
+}
+
+/// A fetch until its verdict is told.
+type Asking = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// As [`run`], with the origin's answer already there.
 pub(super) async fn adopt(flights: Arc<Flights>, fetch: Fetch, fill: Arc<Fill>, answered: Answered) {

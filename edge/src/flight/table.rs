@@ -32,6 +32,8 @@ const MOST_UNLIKE: usize = 16;
 pub(super) enum Joined {
     /// It is to start one.
     Lead(Reader),
+    /// It is to start one that no other request can follow.
+    Alone(Reader),
     /// One is under way.
     Follow(Reader),
     /// One has ended since the request looked at the store, which has its response.
@@ -65,7 +67,7 @@ impl Table {
         has_ended: impl Fn() -> bool,
     ) -> Result<Joined, Arc<Fill>> {
         if matches!(seeker.company, Company::Alone) {
-            return Ok(Joined::Lead(start(Meant::ForAll)));
+            return Ok(Joined::Alone(start(Meant::ForAll)));
         }
         let mut shard = self.shard(key);
         let fills = shard.get(key).map_or(&[][..], Vec::as_slice);

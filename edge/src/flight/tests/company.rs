@@ -2,6 +2,7 @@
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
 
 use super::*;
 use crate::decide::Why;
@@ -9,21 +10,28 @@ use crate::http::range::Spec;
 use crate::policy::Unstorable;
 use crate::store::{Body, Scope, testing};
 
-/// Flights whose origin has answered a fetch so far, and the leader's part in it.
-async fn answered(says: &str) -> (Arc<Flights>, Fetch, Participation, TcpStream) {
+/// A request that waits for its part in a fetch.
+type Asking = JoinHandle<Result<Participation, Missed>>;
+
+/// Flights whose origin has a fetch of a request in this company.
+async fn asked(company: Company) -> (Arc<Flights>, Fetch, Asking, TcpStream) {
     let origin = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (flights, fetch) = flights(origin.local_addr().unwrap());
     let asking = {
         let (flights, fetch) = (Arc::clone(&flights), fetch.clone());
-        tokio::spawn(
-            async move { flights.fetch(&fetch, &Company::Any, Terms::Any, &Variants::default()).await },
-        )
+        tokio::spawn(async move { flights.fetch(&fetch, &company, Terms::Any, &Variants::default()).await })
     };
     let (mut connection, _) = origin.accept().await.unwrap();
     let mut request = Vec::new();
     while !request.ends_with(b"\r\n\r\n") {
         connection.read_buf(&mut request).await.unwrap();
     }
+    (flights, fetch, asking, connection)
+}
+
+/// Flights whose origin has answered a fetch so far, and the leader's part in it.
+async fn answered(says: &str) -> (Arc<Flights>, Fetch, Participation, TcpStream) {
+    let (flights, fetch, asking, mut connection) = asked(Company::Any).await;
     connection.write_all(says.as_bytes()).await.unwrap();
     (flights, fetch, asking.await.unwrap().unwrap(), connection)
 }
@@ -43,6 +51,27 @@ async fn after_a_response_for_one_client_requests_go_apart() {
         assert_eq!(matches!(part.verdict, Verdict::Apart), expected, "{control}: {:?}", part.verdict);
         assert_eq!(flights.apart.holds(&fetch, &Company::Any, flights.clock.now()), expected, "{control}");
     }
+}
+
+#[tokio::test]
+async fn a_request_that_goes_apart_takes_its_fetch_with_it_before_the_head() {
+    let (flights, _fetch, asking, mut connection) = asked(Company::Alone).await;
+    asking.abort();
+    assert_eq!(connection.read(&mut [0]).await.unwrap(), 0, "the connection is closed");
+    assert!(asking.await.unwrap_err().is_cancelled());
+    assert_eq!(flights.table.fetches(), 0);
+}
+
+#[tokio::test]
+async fn a_response_to_a_request_that_goes_apart_is_stored_without_it() {
+    let (flights, fetch, asking, mut connection) = asked(Company::Alone).await;
+    let head = "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: 2\r\n\r\nx";
+    connection.write_all(head.as_bytes()).await.unwrap();
+    let part = asking.await.unwrap().unwrap();
+    assert!(matches!(part.verdict, Verdict::Filling(_)), "{:?}", part.verdict);
+    connection.write_all(b"y").await.unwrap();
+    part.reader.settled().await;
+    assert_eq!(flights.store.get(&fetch.key, &fetch.site.site.name).len(), 1);
 }
 
 #[tokio::test]
@@ -130,5 +159,5 @@ async fn a_fetch_that_has_just_ended_is_not_begun_again() {
     let joined = flights.list(&fetch, &Company::Any, Terms::Any, &seen);
     assert!(matches!(joined, Ok(Joined::Ended)), "another response is: {joined:?}");
     let joined = flights.list(&fetch, &Company::Alone, Terms::Any, &seen);
-    assert!(matches!(joined, Ok(Joined::Lead(_))), "a request that asks alone shares nothing: {joined:?}");
+    assert!(matches!(joined, Ok(Joined::Alone(_))), "a request that asks alone shares nothing: {joined:?}");
 }
