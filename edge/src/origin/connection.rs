@@ -73,7 +73,9 @@ pub(super) async fn exchange(
     patience: Patience,
     lines: Lines,
 ) -> Exchange {
-    match attempt(place, request, patience, lines).await {
+    // Pinned where it lies, like others below: what is awaited by its name is moved there first.
+    let outcome = pin!(attempt(place, request, patience, lines)).await;
+    match outcome {
         Exchange::Refused(Refusal::Http1Required, back) => Box::pin(by_http1(place, back, patience)).await,
         outcome => settled(outcome),
     }
@@ -142,7 +144,8 @@ async fn attempt(
         let is_shared = line.is_shared();
         // HTTP/2 gives it back itself.
         let spare = (reuse == Reuse::Any && !is_shared).then(|| copy_of(&request));
-        match (send(line, request, place, patience).await, spare) {
+        let outcome = pin!(send(line, request, place, patience)).await;
+        match (outcome, spare) {
             (Exchange::Unsent(back, _), _) => {
                 request = back;
                 // It is still in the pool for the moment.
@@ -267,7 +270,7 @@ async fn send(
     let is_odd = is_odd(&request);
     let upgrade = request.headers().get(header::UPGRADE).cloned();
     let before = line.bytes();
-    let answered = first_byte(line.send(request), patience.first_byte, upload.as_deref()).await;
+    let answered = first_byte(pin!(line.send(request)), patience.first_byte, upload.as_deref()).await;
     match answered {
         Err(Late) => Exchange::Lost(ProxyError::HttpResponseTimeout),
         Ok(Ok(response)) if is_unasked_switch(upgrade.as_ref(), &response) => {
@@ -402,11 +405,10 @@ struct Late;
 /// Waits for a head as long as the limit says, from the last time that the request's body moved: the time that a client
 /// takes is not the origin's, and must not make it look ill.
 async fn first_byte<F: Future>(
-    answer: F,
+    mut answer: Pin<&mut F>,
     limit: Duration,
     upload: Option<&Progress>,
 ) -> Result<F::Output, Late> {
-    let mut answer = pin!(answer);
     loop {
         match timeout(limit, answer.as_mut()).await {
             Ok(answered) => return Ok(answered),

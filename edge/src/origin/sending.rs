@@ -1,5 +1,6 @@
 //! A request of a site at its origins, one after the other, until one answers.
 
+use std::pin::pin;
 use std::time::SystemTime;
 
 use http::{Request, Response};
@@ -96,8 +97,9 @@ impl Origins {
             let spare = may_see_twice.then(|| copy_of(&request));
             let may_hedge = |spare: &&Request<_>| self.sharing.hedge.is_some() && is_read(spare.method());
             let hedge = spare.as_ref().filter(may_hedge).map(copy_of);
+            // Pinned where it lies: it is large, and would be moved there twice.
             let (Begun { index, in_flight, asked, .. }, outcome) =
-                self.exchange(first, request, (hedge, wish), &mut tries.tried).await;
+                pin!(self.exchange(first, request, (hedge, wish), &mut tries.tried)).await;
             let received = self.clock.now();
             let (error, again) = match outcome {
                 Exchange::Answered(response) => {
