@@ -18,8 +18,13 @@ use crate::origin::line::Line;
 use crate::origin::pool::Pool;
 
 /// A response's body. Read to its end it gives its connection back for the next request.
+///
+/// In a place of its own: answers are moved often on their way, and this is most of them.
 #[derive(Debug)]
-pub struct OriginBody {
+pub struct OriginBody(Box<Inner>);
+
+#[derive(Debug)]
+struct Inner {
     body: Coming,
     patience: Stall,
     line: Option<Line>,
@@ -45,40 +50,43 @@ impl OriginBody {
     ) -> Self {
         let (patience, line) = (Stall::new(stall_limit), Some(line));
         let (in_flight, left, of_part, upload) = (None, None, None, None);
-        Self { body, patience, line, pool, in_flight, left, of_part, at_end: false, upload }
+        let inner = Inner { body, patience, line, pool, in_flight, left, of_part, at_end: false, upload };
+        Self(Box::new(inner))
     }
 
     /// The same, of a request with this content: where its client breaks that off, no origin is to blame.
     pub(in crate::origin) fn beside(mut self, upload: Option<Arc<Progress>>) -> Self {
-        self.upload = upload;
+        self.0.upload = upload;
         self
     }
 
     /// The same, of a request that counts at its origin as long as this lives.
     pub(in crate::origin) fn counted(mut self, in_flight: Option<InFlight>) -> Self {
-        self.in_flight = in_flight;
+        self.0.in_flight = in_flight;
         self
     }
 
     /// The same, which breaks off then.
     pub(in crate::origin) fn until(mut self, deadline: Option<Instant>) -> Self {
-        self.patience.deadline = deadline;
+        self.0.patience.deadline = deadline;
         self
     }
 
     /// The same, as the content of a 206. RFC 9110 §14.4: its `Content-Range` says how many bytes it has. A recipient
     /// would put what is beyond them into a wrong place, so that breaks the body off.
     pub(in crate::origin) fn of_part(mut self, part: Option<Part>) -> Self {
-        self.of_part = part.map(|part| part.length());
+        self.0.of_part = part.map(|part| part.length());
         self
     }
 
     /// The same, of this length: hyper would read it to the connection's end, which then is not used again.
     pub(in crate::origin) fn of_length(mut self, length: u64) -> Self {
-        (self.left, self.pool) = (Some(length), None);
+        (self.0.left, self.0.pool) = (Some(length), None);
         self
     }
+}
 
+impl Inner {
     /// At most as many bytes as are left; an end before them is not the body's.
     fn cut(
         &mut self,
@@ -121,7 +129,7 @@ impl Body for OriginBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let this = &mut *self;
+        let this = &mut *self.0;
         if this.left == Some(0) {
             return Poll::Ready(None);
         }
@@ -141,15 +149,16 @@ impl Body for OriginBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.left == Some(0) || self.left.is_none() && self.body.is_end_stream()
+        let Inner { left, body, .. } = &*self.0;
+        *left == Some(0) || left.is_none() && body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.left.map_or_else(|| self.body.size_hint(), SizeHint::with_exact)
+        self.0.left.map_or_else(|| self.0.body.size_hint(), SizeHint::with_exact)
     }
 }
 
-impl Drop for OriginBody {
+impl Drop for Inner {
     fn drop(&mut self) {
         // A body left unread would be in the way of the next response: dropping the line closes the connection.
         let line = self.line.take().filter(|_| self.at_end || self.body.is_end_stream());
