@@ -47,11 +47,7 @@ impl Padding {
     pub(super) fn read(&mut self, bytes: &[u8]) -> Padded {
         let mut rest = bytes;
         loop {
-            // Of a value nothing matters but its end.
-            if self.at == At::Value {
-                let Some(end) = rest.iter().position(|&byte| byte == b'\n') else { break };
-                rest = &rest[end..];
-            }
+            rest = &rest[self.pass(rest)..];
             let Some((&byte, behind)) = rest.split_first() else { break };
             match self.step(byte) {
                 Padded::Reading => rest = behind,
@@ -61,25 +57,39 @@ impl Padding {
         Padded::Reading
     }
 
+    /// Reads the bytes that change nothing but the current line; how many there were.
+    fn pass(&mut self, bytes: &[u8]) -> usize {
+        match self.at {
+            // Of a value nothing matters but its end.
+            At::Value => until(bytes, |byte| byte == b'\n'),
+            At::Space { .. } => 0,
+            At::Status => self.keep(&bytes[..until(bytes, |byte| matches!(byte, b'\r' | b'\n'))]),
+            At::Name => {
+                let ends = |byte| matches!(byte, b'\r' | b'\n' | b':' | b' ' | b'\t');
+                self.keep(&bytes[..until(bytes, ends)])
+            }
+        }
+    }
+
     fn step(&mut self, byte: u8) -> Padded {
         match (self.at, byte) {
             (_, b'\n') => return self.end_line(),
-            (_, b'\r') => {}
             (At::Name, b':') => self.at = At::Value,
             (At::Name, b' ' | b'\t') => self.at = At::Space { name: self.line },
             (At::Space { name }, b':') if self.is_framing(name) => return Padded::Yes,
             (At::Space { .. }, b':') => self.at = At::Value,
-            (At::Status | At::Name, byte) => self.keep(byte),
-            (At::Space { .. } | At::Value, _) => {}
+            // A CR, or a byte between a name and its colon: others were passed.
+            _ => {}
         }
         Padded::Reading
     }
 
-    fn keep(&mut self, byte: u8) {
-        if let Some(place) = self.start.get_mut(self.line) {
-            *place = byte;
+    fn keep(&mut self, bytes: &[u8]) -> usize {
+        if let Some(places) = self.start.get_mut(self.line..) {
+            places.iter_mut().zip(bytes).for_each(|(place, byte)| *place = *byte);
         }
-        self.line += 1;
+        self.line += bytes.len();
+        bytes.len()
     }
 
     fn is_framing(&self, name: usize) -> bool {
@@ -105,6 +115,11 @@ impl Padding {
         };
         Padded::Reading
     }
+}
+
+/// The bytes before the first at which `ends` says so.
+fn until(bytes: &[u8], ends: impl Fn(u8) -> bool) -> usize {
+    bytes.iter().position(|&byte| ends(byte)).unwrap_or(bytes.len())
 }
 
 #[cfg(test)]
