@@ -1,5 +1,7 @@
 //! May this response be kept (RFC 9111 §3)?
 
+use std::cell::LazyCell;
+use std::ops::Deref;
 use std::time::SystemTime;
 
 use http::{HeaderName, Method, StatusCode, Uri, header};
@@ -69,17 +71,18 @@ pub fn admit(
     rules: &Rules,
     now: SystemTime,
 ) -> Admit {
-    let lifetime = freshness::lifetime(request, response, asked, rules, now);
+    // Most of what is not stored says so itself, whatever its lifetime is.
+    let lifetime = LazyCell::new(|| freshness::lifetime(request, response, asked, rules, now));
     match obstacle(request, response, &lifetime, rules) {
         Some(why) => Admit::Leave(why),
-        None => Admit::Keep(lifetime),
+        None => Admit::Keep(Lifetime::clone(&lifetime)),
     }
 }
 
 fn obstacle(
     request: &RequestHead,
     response: &ResponseHead,
-    lifetime: &Lifetime,
+    lifetime: &impl Deref<Target = Lifetime>,
     rules: &Rules,
 ) -> Option<Unstorable> {
     let (control, _) = control::of_response(&response.headers, &rules.targeted);
@@ -93,7 +96,11 @@ fn obstacle(
         .or_else(|| of_use(response, &control, lifetime))
 }
 
-fn of_method(request: &RequestHead, response: &ResponseHead, lifetime: &Lifetime) -> Option<Unstorable> {
+fn of_method(
+    request: &RequestHead,
+    response: &ResponseHead,
+    lifetime: &impl Deref<Target = Lifetime>,
+) -> Option<Unstorable> {
     let storable = match request.method {
         Method::GET => true,
         // RFC 9110 §9.3.3: a POST's response stands for a later GET if it says so and how long.

@@ -103,6 +103,13 @@ impl Undeliverable {
 /// Origins answer a head that is longer than they take with an error that other clients could be given. So the edge
 /// answers it itself. The verdict depends on the request alone: our conditions count as if they were always there.
 pub fn deliverable(request: &RequestHead, hop: &Hop<'_>) -> Result<(), Undeliverable> {
+    if has_looped(&request.headers, hop.name) {
+        return Err(Undeliverable::Loop);
+    }
+    // Most are far below the limits, and their fetch writes the fields.
+    if judged(request, hop, introduction::FIELDS, introduction::most_bytes(request, hop)).is_ok() {
+        return Ok(());
+    }
     introduced(request, hop).map(drop)
 }
 
@@ -112,16 +119,22 @@ fn introduced(request: &RequestHead, hop: &Hop<'_>) -> Result<Vec<(HeaderName, H
         return Err(Undeliverable::Loop);
     }
     let ours = introduction::of(request, hop);
+    let ours_bytes = bytes(ours.iter().map(|(name, value)| (name, value)));
+    judged(request, hop, ours.len(), ours_bytes).map(|()| ours)
+}
+
+/// Whether origins take its head with so many fields of ours, which have so many bytes.
+fn judged(request: &RequestHead, hop: &Hop<'_>, ours: usize, ours_bytes: usize) -> Result<(), Undeliverable> {
     let Hop { limits, .. } = hop;
     let target = request.uri.path_and_query().map_or(1, |target| target.as_str().len());
     if target > limits.target_bytes {
         Err(Undeliverable::LongTarget)
-    } else if request.headers.len() + ours.len() + OUR_CONDITIONS > limits.fields {
+    } else if request.headers.len() + ours + OUR_CONDITIONS > limits.fields {
         Err(Undeliverable::ManyFields)
-    } else if bytes(&request.headers) + bytes(ours.iter().map(|(name, value)| (name, value))) > limits.bytes {
+    } else if bytes(&request.headers) + ours_bytes > limits.bytes {
         Err(Undeliverable::LongHead)
     } else {
-        Ok(ours)
+        Ok(())
     }
 }
 

@@ -51,6 +51,20 @@ pub(super) fn of(request: &RequestHead, hop: &Hop<'_>) -> Vec<(HeaderName, Heade
     fields.into_iter().filter_map(field).collect()
 }
 
+/// The fields that [`of`] gives at most.
+pub(super) const FIELDS: usize = 6;
+
+/// At least the bytes of the lines that [`of`] gives.
+pub(super) fn most_bytes(request: &RequestHead, hop: &Hop<'_>) -> usize {
+    let scheme = request.uri.scheme_str().unwrap_or("http");
+    let host = request.uri.authority().map_or("", |authority| authority.as_str());
+    // Each of them stands there twice, once in a field of its own.
+    MOST_OTHER_BYTES_OF_LINES + 2 * (host.len() + scheme.len() + hop.name.len())
+}
+
+/// Names and line ends are 92, the client's address is there twice, and the version and the marks are some 40.
+const MOST_OTHER_BYTES_OF_LINES: usize = 256;
+
 /// An IPv6 address has up to 45, the marks around all of it some 40.
 const MOST_OTHER_BYTES: usize = 96;
 
@@ -95,6 +109,10 @@ mod tests {
                 ("cdn-loop", "edge-1"),
             ];
             assert_eq!(told, expected);
+            let bytes: usize =
+                told.iter().map(|(name, value)| name.len() + ": \r\n".len() + value.len()).sum();
+            let most = most_bytes(&request("GET", "https://a.example:8443/x", &[]), &hop);
+            assert!(fields.len() <= FIELDS && bytes <= most && most <= bytes + 256, "{bytes} {most}");
         }
     }
 }
