@@ -1,6 +1,7 @@
 //! Keys whose latest responses could not be shared. Requests for such a key do not wait for each other: each gets a fetch
 //! of its own at once.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use moka::sync::Cache;
@@ -120,7 +121,11 @@ impl Apart {
 
 /// Keys, each until a time.
 #[derive(Debug)]
-pub(super) struct Markers(Cache<Key, SystemTime>);
+pub(super) struct Markers {
+    marked: Cache<Key, SystemTime>,
+    /// Whether a key was ever marked. Most kinds of markers are rare, and to look costs more than all else that is asked here.
+    any: AtomicBool,
+}
 
 /// Losing a marker costs one wait for a head; keys are not worth more memory than this.
 const MAX_BYTES: u64 = 4 << 20;
@@ -142,25 +147,36 @@ impl Markers {
         let weigh = |key: &Key, _: &SystemTime| {
             u32::try_from(key.as_bytes().len() + MARKER_BYTES).unwrap_or(u32::MAX)
         };
-        Self(Cache::builder().max_capacity(max_bytes).weigher(weigh).build())
+        Self {
+            marked: Cache::builder().max_capacity(max_bytes).weigher(weigh).build(),
+            any: AtomicBool::new(false),
+        }
     }
 
     pub(super) fn mark(&self, key: &Key, until: SystemTime) {
-        self.0.insert(key.clone(), until);
+        // Before it is there, so that nobody who clears it passes it by.
+        self.any.store(true, Ordering::Release);
+        self.marked.insert(key.clone(), until);
     }
 
     pub(super) fn holds(&self, key: &Key, now: SystemTime) -> bool {
-        self.0.get(key).is_some_and(|until| now < until)
+        self.until(key).is_some_and(|until| now < until)
     }
 
     /// Whether it has been marked until this time, or a little less.
     fn holds_nearly(&self, key: &Key, until: SystemTime) -> bool {
         let short = |marked| until.duration_since(marked).ok();
-        self.0.get(key).and_then(short).is_some_and(|short| short <= LITTLE)
+        self.until(key).and_then(short).is_some_and(|short| short <= LITTLE)
     }
 
     pub(super) fn clear(&self, key: &Key) {
-        self.0.invalidate(key);
+        if self.any.load(Ordering::Acquire) {
+            self.marked.invalidate(key);
+        }
+    }
+
+    fn until(&self, key: &Key) -> Option<SystemTime> {
+        if self.any.load(Ordering::Acquire) { self.marked.get(key) } else { None }
     }
 }
 
