@@ -17,28 +17,28 @@ for 1 and 64 KiB, 16 for 1 MiB.
 Layer 4: `bytes` is CPU time for one MiB of files of 64 MiB that eight connections take, and throw away in the kernel; `short` is CPU
 time for one connection of one request of 1 KiB.
 
-MEASURED on 2026-11-30, two cores, no build beside it, three rounds of one second, the release profile. CPU us, before and after
-misses were made cheaper (CHANGELOG.md):
+MEASURED on 2026-12-01, two cores with builds beside it, three rounds of one second, the release profile. CPU us, before and after the
+fetch of a request that goes apart lost its own task (CHANGELOG.md):
 
                     before     now   nginx   nginx-64k   HAProxy   with splice
-    HTTP, 1 KiB       150      116    21.5      22.6       22.3       22.4
-          64 KiB      215      171    97.7      56.6       68.7       79.2
-          1 MiB       950      752    908       771        876        722
-    HTTPS, 1 KiB      184      133    39.9      37.6       36.2       37.8
-          64 KiB      220      208    179       101        107        102
-          1 MiB      1491     1467   2049      1024       1328       1395
-    layer 4, of one round beside other work
+    HTTP, 1 KiB      50.5     46.1    10.5      10.0       12.2       13.0
+          64 KiB     68.0     55.5    34.9      20.7       27.8       27.6
+          1 MiB       470      471     352       435        404        395
+    HTTPS, 1 KiB     50.4     46.0    13.4      14.0       14.6       14.6
+          64 KiB     86.2     73.4    86.5      44.8       61.3       58.1
+          1 MiB       724      742     806       800        808        833
+    layer 4, on 2026-11-30, of one round beside other work on a slower machine (nginx took 21.5 there for a miss of 1 KiB)
       a MiB           494            1582      1044       1175       1587
       a connection    118              91        96        101        101
-    On a machine with nothing else to do a miss of 1 KiB took 102 before, nginx's 20.8.
 
 The goals are nginx's for misses and the best of theirs at layer 4. Bytes at layer 4 reach it: half of the best peer's. So do misses of
-1 MiB beside nginx's own buffers; over HTTPS they do not beside larger ones. Misses of 64 KiB cost 1.2 to 1.75 times nginx's, small
-ones 3.3 to 5.4 times, and a short connection 1.3 times.
+64 KiB and 1 MiB over HTTPS beside nginx's own buffers. Those over HTTP cost 1.6 and 1.3 times nginx's, small ones 3.4 to 4.4 times, and a
+short connection 1.3 times.
 
-WHERE THE TIME GOES: a miss takes four calls of the system, like nginx's. callgrind counts 147,000 user instructions for one of
-1 KiB (a hit takes 5,600). They were 233,000: 92,000 copied the futures of its task, 33,000 now; 36,000 wrote the fields that tell
-the origin of its client, three times. The rest is spread over three tasks (the client's, the fetch's, the origin connection's) that hand each head on. Of a
+WHERE THE TIME GOES: a miss takes four calls of the system, like nginx's, which are two fifths of it. callgrind counts 120,500 user
+instructions for one of 1 KiB over eight connections (a hit takes 5,600). They were 163,600: 54,600 copied futures and answers, 23,200 now;
+a copy of a large one counts an instruction a byte there, and takes less in time. The rest is spread over many functions, and over two
+tasks (the client's, the origin connection's) that hand each head on. The first fetch for a key has a third, as others may follow it. Of a
 short connection 86 % of the time is the kernel's; verge-edge waits for the client's end before it closes, as a half-closed
 connection may still carry bytes, which nginx does not.
 """
