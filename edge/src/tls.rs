@@ -40,7 +40,8 @@ pub const HTTP_1: &[u8] = b"http/1.1";
 /// RFC 9114 §3.1: HTTP/3 as ALPN has it.
 pub const HTTP_3: &[u8] = b"h3";
 
-/// The terms of a handshake over TCP, or over QUIC for `HTTP_3` alone. Early data is refused: a recorded request could be sent again (RFC 8470 §3).
+/// The terms of a handshake over TCP, or over QUIC for `HTTP_3` alone. They refuse early data: a recorded request could
+/// be sent again (RFC 8470 §3). See [`early`].
 #[must_use]
 pub fn terms(
     certificates: &Arc<Certificates>,

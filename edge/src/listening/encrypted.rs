@@ -31,7 +31,7 @@ pub(super) enum Next {
     Kept(Box<Ready>, Option<Arc<Judge>>, Seal, EarlyData),
 }
 
-/// Whether sessions over TCP bring early data.
+/// Whether sessions bring early data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum EarlyData {
     No,
@@ -48,7 +48,7 @@ impl Encrypted {
         let over_tcp = over_tcp(&certificates, &clients, &ticketer, sessions.as_ref());
         let terms = Terms::new(over_tcp, Arc::clone(&certificates), Arc::clone(&clients));
         let over_quic = tls::terms(&certificates, &clients, &ticketer, &[tls::HTTP_3]);
-        let offer = Offer::new(over_quic, terms.clone());
+        let offer = Offer::new(over_quic, terms.clone(), sessions.as_ref());
         Ok(Self { certificates, clients, ticketer, sessions, terms, offer, followed: None })
     }
 
@@ -59,6 +59,7 @@ impl Encrypted {
         }
         let sessions = (early_data == EarlyData::Yes).then(Sessions::new);
         self.terms.put(over_tcp(&self.certificates, &self.clients, &self.ticketer, sessions.as_ref()));
+        self.offer.put(sessions.as_ref());
         if let Some(before) = std::mem::replace(&mut self.sessions, sessions) {
             before.close();
         }

@@ -14,8 +14,10 @@
 //! Invariant: whatever is decided by a client's address is decided by the address of its handshake, which the client has
 //! proved. A client may move to another address later (RFC 9000 §9), and gains no right by that.
 
+mod address_tokens;
 pub mod code;
 pub mod control;
+mod early;
 mod endpoint;
 mod exchange;
 mod forwarded;

@@ -1,6 +1,7 @@
 //! HTTP/3: the same edge over QUIC, within bounds of its own.
 
 mod abuse;
+mod early;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -54,6 +55,10 @@ impl Http3 {
         let endpoint = Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
         let connecting = endpoint.connect_with(config, address, name).unwrap();
         let connection = soon("a handshake", connecting).await.unwrap();
+        Self::over(endpoint, connection).await
+    }
+
+    async fn over(endpoint: Endpoint, connection: Connection) -> Self {
         let quic = h3_quinn::Connection::new(connection.clone());
         let (mut driver, requests) = h3::client::new(quic).await.unwrap();
         let driver =

@@ -2,10 +2,10 @@
 //!
 //! Few handshakes run at once for clients whose address is not proved; beyond that the client proves it first (Retry,
 //! RFC 9000 §8.1.2), which costs one packet and keeps nothing. A connection takes a place in the room only when its
-//! handshake has ended, so a forged address takes nobody's place.
+//! handshake has ended, or its first packet proved the address, so a forged address takes nobody's place.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -13,17 +13,20 @@ use std::time::Duration;
 use aws_lc_rs::hmac;
 use quinn::crypto::rustls::{HandshakeData, QuicServerConfig};
 use quinn::{
-    AsyncUdpSocket, Connection, ConnectionId, ConnectionIdGenerator, Endpoint, EndpointConfig, IdleTimeout,
-    Incoming, ServerConfig, TokioRuntime, TransportConfig, VarInt,
+    AsyncUdpSocket, Connection, ConnectionError, ConnectionId, ConnectionIdGenerator, Endpoint,
+    EndpointConfig, IdleTimeout, Incoming, ServerConfig, TokioRuntime, TransportConfig, VarInt,
 };
 use rustls::pki_types::CertificateDer;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
+use super::address_tokens::AddressTokens;
 use super::code::Code;
+use super::early::{self, EarlyTerms};
 use super::generation::{Generation, ID_BYTES};
 use super::received::number;
 use super::shared_socket::SharedSocket;
+use crate::clock::monotonic;
 use crate::metrics::Limit;
 use crate::serve::arrival::Peer;
 use crate::serve::handshakes::Place;
@@ -34,7 +37,7 @@ use crate::serve::stream::Client;
 use crate::serve::tls::early::Unconfirmed;
 use crate::serve::tls::{HandshakeFault, MOST, Terms};
 use crate::site::sender::Scheme;
-use crate::tls::Identity;
+use crate::tls::{Identity, Sessions};
 
 /// Handshakes at once on one listener of clients whose address is not proved.
 const UNPROVED_HANDSHAKES: usize = 64;
@@ -58,28 +61,41 @@ const KEEP_ALIVE_PART: u32 = 3;
 #[derive(Clone)]
 pub(crate) struct Offer {
     crypto: Arc<QuicServerConfig>,
+    early: Arc<EarlyTerms>,
+    tokens: Arc<AddressTokens>,
     terms: Terms,
 }
 
 impl Offer {
-    /// By the terms of TLS.
-    pub(crate) fn new(tls: rustls::ServerConfig, terms: Terms) -> Self {
+    /// By the terms of TLS, with the sessions that may bring early data.
+    pub(crate) fn new(tls: rustls::ServerConfig, terms: Terms, sessions: Option<&Arc<Sessions>>) -> Self {
+        let early = Arc::new(EarlyTerms::new(tls.clone(), sessions));
         let crypto = QuicServerConfig::try_from(tls).expect("TLS 1.3 has the suite of QUIC's first packets");
-        Self { crypto: Arc::new(crypto), terms }
+        Self { crypto: Arc::new(crypto), early, tokens: Arc::new(AddressTokens::new()), terms }
     }
 
-    /// With the idle timeout of now, which a reload may have changed.
-    fn config(&self, idle: Duration) -> ServerConfig {
-        let mut config = ServerConfig::with_crypto(Arc::clone(&self.crypto) as _);
+    /// Connections from now on may bring early data by these sessions.
+    pub(crate) fn put(&self, sessions: Option<&Arc<Sessions>>) {
+        self.early.put(sessions);
+    }
+
+    /// With the limits of now, which a reload may have changed; and whether the connection may bring early data.
+    fn config(&self, limits: &Limits) -> (ServerConfig, bool) {
+        let early = self.early.of(limits);
+        let may_be_early = early.is_some();
+        let crypto = early.unwrap_or_else(|| Arc::clone(&self.crypto));
+        let mut config = ServerConfig::new(crypto as _, self.tokens.key());
         config
-            .transport_config(Arc::new(transport(idle)))
+            .transport_config(Arc::new(transport(limits.idle_timeout)))
+            .validation_token_config(self.tokens.terms(may_be_early))
             .max_incoming(MAX_INCOMING)
             .incoming_buffer_size(INCOMING_BYTES)
             .incoming_buffer_size_total(ALL_INCOMING_BYTES);
-        config
+        (config, may_be_early)
     }
 }
 
+/// Invariant: a client that has early data remembers limits of these, and they are constants (RFC 9000 §7.4.1).
 fn transport(idle: Duration) -> TransportConfig {
     let mut config = TransportConfig::default();
     config
@@ -106,7 +122,7 @@ pub(crate) fn endpoint(
     let reset_key = hmac::Key::new(hmac::HMAC_SHA256, reset_key);
     let mut config = EndpointConfig::new(Arc::new(reset_key));
     config.cid_generator(move || Box::new(generation));
-    let terms = offer.config(limits.idle_timeout);
+    let (terms, _) = offer.config(limits);
     let socket = Arc::clone(socket) as Arc<dyn AsyncUdpSocket>;
     Endpoint::new_with_abstract_socket(config, Some(terms), socket, Arc::new(TokioRuntime))
 }
@@ -123,6 +139,21 @@ impl ConnectionIdGenerator for Generation {
     fn cid_lifetime(&self) -> Option<Duration> {
         None
     }
+}
+
+/// A client that can be answered.
+struct Met {
+    connection: Connection,
+    /// The address of its first packet, which it has proved. quinn follows the client to other addresses at once.
+    client: IpAddr,
+    identity: Option<Arc<Identity>>,
+    unconfirmed: Unconfirmed,
+}
+
+/// The identity of a client, by the certificate that it has shown.
+fn identity(connection: &Connection, terms: &Terms) -> Result<Option<Arc<Identity>>, HandshakeFault> {
+    let shown = connection.peer_identity().and_then(|it| it.downcast::<Vec<CertificateDer<'static>>>().ok());
+    terms.admit(shown.as_ref().map(|shown| shown.as_slice()))
 }
 
 /// The place that a handshake takes up.
@@ -170,7 +201,7 @@ impl Listeners {
     pub(crate) fn accept_quic(&self, carrier: Arc<Carrier>, offer: Offer, local: SocketAddr) {
         let listeners = self.clone();
         let endpoint = carrier.endpoint.clone();
-        carrier.take(offer.config(self.limits().idle_timeout));
+        carrier.take(offer.config(&self.limits()).0);
         self.endpoints.spawn(async move {
             let unproved = Arc::new(Semaphore::new(UNPROVED_HANDSHAKES));
             loop {
@@ -209,47 +240,105 @@ impl Listeners {
 
     async fn greet(self, incoming: Incoming, held: Held, offer: Offer, local: SocketAddr) {
         let limits = **self.limits.load();
-        let metrics = self.metrics();
-        let shaken = async { incoming.accept_with(Arc::new(offer.config(limits.idle_timeout)))?.await };
+        let deadline = monotonic() + limits.head_timeout.min(MOST);
+        let (config, may_be_early) = offer.config(&limits);
+        let config = Arc::new(config);
+        if may_be_early && matches!(held, Held::Proved(_)) {
+            // Boxed, so that other connections do not take the memory.
+            return Box::pin(self.greet_early((incoming, config), (held, deadline), limits, offer, local))
+                .await;
+        }
+        let client = incoming.remote_address().ip();
+        let shaken = self.shaken(async { incoming.accept_with(config)?.await }, &held, deadline).await;
+        let connection: Connection = match shaken {
+            Ok(connection) => connection,
+            Err(fault) => return self.metrics().handshake_failed(fault.as_str()),
+        };
+        drop(held);
+        let identity = match identity(&connection, &offer.terms) {
+            Ok(identity) => identity,
+            Err(fault) => return self.failed(&connection, fault),
+        };
+        // quinn does not say whether a ticket was used; QUIC has no TLS but 1.3.
+        self.metrics().handshake_done("1.3", false);
+        let met = Met { connection, client, identity, unconfirmed: Unconfirmed::default() };
+        self.seated(met, limits, &offer.terms, local).await;
+        self.count();
+    }
+
+    /// Answers a client whose address is proved as soon as its ClientHello is read. Its handshake ends meanwhile, within
+    /// the bounds of all handshakes, or the connection does.
+    async fn greet_early(
+        self,
+        (incoming, config): (Incoming, Arc<ServerConfig>),
+        (held, deadline): (Held, Instant),
+        limits: Limits,
+        offer: Offer,
+        local: SocketAddr,
+    ) {
+        let client = incoming.remote_address().ip();
+        let begun = async {
+            let mut connecting = incoming.accept_with(config)?;
+            connecting.handshake_data().await?;
+            // A server can always do this.
+            connecting.into_0rtt().map_err(|_| ConnectionError::LocallyClosed)
+        };
+        let (connection, over) = match self.shaken(begun, &held, deadline).await {
+            Ok(begun) => begun,
+            Err(fault) => return self.metrics().handshake_failed(fault.as_str()),
+        };
+        let identity = match identity(&connection, &offer.terms) {
+            Ok(identity) => identity,
+            Err(fault) => return self.failed(&connection, fault),
+        };
+        let unconfirmed = early::unconfirmed(&connection);
+        let met = Met { connection: connection.clone(), client, identity, unconfirmed };
+        let ending = async {
+            let ended = async {
+                over.await;
+                early::has_ended(&connection).then_some(()).ok_or(())
+            };
+            match self.shaken(ended, &held, deadline).await {
+                Ok(()) => self.metrics().handshake_done("1.3", false),
+                Err(fault) => self.failed(&connection, fault),
+            }
+            drop(held);
+        };
+        tokio::join!(ending, self.seated(met, limits, &offer.terms, local));
+        self.count();
+    }
+
+    /// A step of a handshake, as long as there is time and a place for it.
+    async fn shaken<T, E>(
+        &self,
+        step: impl Future<Output = Result<T, E>>,
+        held: &Held,
+        deadline: Instant,
+    ) -> Result<T, HandshakeFault> {
         let evicted = async {
-            match &held {
+            match held {
                 Held::Proved(place) => place.evicted().await,
                 Held::Unproved(_) => std::future::pending().await,
             }
         };
-        let connection = tokio::select! {
-            shaken = timeout(limits.head_timeout.min(MOST), shaken) => match shaken {
-                Ok(Ok(connection)) => connection,
-                Ok(Err(_)) => return metrics.handshake_failed(HandshakeFault::Refused.as_str()),
-                Err(_) => return metrics.handshake_failed(HandshakeFault::Slow.as_str()),
+        tokio::select! {
+            shaken = timeout_at(deadline, step) => match shaken {
+                Ok(Ok(shaken)) => Ok(shaken),
+                Ok(Err(_)) => Err(HandshakeFault::Refused),
+                Err(_) => Err(HandshakeFault::Slow),
             },
-            () = evicted => return metrics.handshake_failed(HandshakeFault::Crowded.as_str()),
-            () = self.ending.aborted.cancelled() => return metrics.handshake_failed(HandshakeFault::Aborted.as_str()),
-        };
-        drop(held);
-        let shown =
-            connection.peer_identity().and_then(|it| it.downcast::<Vec<CertificateDer<'static>>>().ok());
-        let identity = match offer.terms.admit(shown.as_ref().map(|shown| shown.as_slice())) {
-            Ok(identity) => identity,
-            Err(fault) => {
-                connection.close(number(Code::RequestRejected), b"");
-                return metrics.handshake_failed(fault.as_str());
-            }
-        };
-        // quinn does not say whether a ticket was used; QUIC has no TLS but 1.3.
-        metrics.handshake_done("1.3", false);
-        self.seated((connection, identity), limits, &offer.terms, local).await;
-        self.count();
+            () = evicted => Err(HandshakeFault::Crowded),
+            () = self.ending.aborted.cancelled() => Err(HandshakeFault::Aborted),
+        }
     }
 
-    async fn seated(
-        &self,
-        (connection, identity): (Connection, Option<Arc<Identity>>),
-        limits: Limits,
-        terms: &Terms,
-        local: SocketAddr,
-    ) {
-        let client = connection.remote_address().ip();
+    fn failed(&self, connection: &Connection, fault: HandshakeFault) {
+        connection.close(number(Code::RequestRejected), b"");
+        self.metrics().handshake_failed(fault.as_str());
+    }
+
+    async fn seated(&self, met: Met, limits: Limits, terms: &Terms, local: SocketAddr) {
+        let Met { connection, client, identity, unconfirmed } = met;
         let entry = self.room.enter(client, &self.service.trusted_proxies.load());
         let seat = match entry {
             Entry::Seat(seat) => seat,
@@ -264,8 +353,7 @@ impl Listeners {
         let server_name = handshake.and_then(|data| data.server_name).map(|name| name.to_ascii_lowercase());
         let local = SocketAddr::new(connection.local_ip().unwrap_or(local.ip()), local.port());
         let client = Client {
-            // Early data is refused there.
-            unconfirmed: Unconfirmed::default(),
+            unconfirmed,
             service: Arc::clone(&self.service),
             occupant: seat.occupant(),
             is_spare: seat.is_spare,

@@ -4,6 +4,7 @@
 //! for a round trip by then, and saved none. So this drives rustls itself. The answer goes out encrypted for the client that
 //! had the session, whoever sent the flight.
 
+use std::fmt;
 use std::io::{self, Read, Write};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -23,17 +24,28 @@ pub(in crate::serve) struct EarlyStream {
     session: ServerConnection,
     /// Early data that nobody has read yet. rustls bounds it.
     early: BytesMut,
-    unconfirmed: Unconfirmed,
+    is_unconfirmed: Arc<AtomicBool>,
     has_said_goodbye: bool,
 }
 
 /// Whether requests may still be those that somebody has recorded: the handshake has not ended.
-#[derive(Debug, Clone, Default)]
-pub(in crate::serve) struct Unconfirmed(Option<Arc<AtomicBool>>);
+#[derive(Clone, Default)]
+pub(in crate::serve) struct Unconfirmed(Option<Arc<dyn Fn() -> bool + Send + Sync>>);
 
 impl Unconfirmed {
+    /// As long as this says so.
+    pub(in crate::serve) fn by(is_so: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(is_so)))
+    }
+
     pub(in crate::serve) fn is_so(&self) -> bool {
-        self.0.as_ref().is_some_and(|it| it.load(Ordering::Acquire))
+        self.0.as_ref().is_some_and(|is_so| is_so())
+    }
+}
+
+impl fmt::Debug for Unconfirmed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Unconfirmed").field(&self.is_so()).finish()
     }
 }
 
@@ -41,9 +53,9 @@ impl EarlyStream {
     /// Agrees with the client, as far as it takes to read its first bytes.
     pub(super) async fn accept(config: Arc<ServerConfig>, io: Patient) -> io::Result<Self> {
         let session = ServerConnection::new(config).map_err(io::Error::other)?;
-        let unconfirmed = Unconfirmed(Some(Arc::new(AtomicBool::new(true))));
+        let is_unconfirmed = Arc::new(AtomicBool::new(true));
         let early = BytesMut::new();
-        let mut stream = Self { io, session, early, unconfirmed, has_said_goodbye: false };
+        let mut stream = Self { io, session, early, is_unconfirmed, has_said_goodbye: false };
         std::future::poll_fn(|cx| stream.poll_begun(cx)).await?;
         Ok(stream)
     }
@@ -61,7 +73,8 @@ impl EarlyStream {
     }
 
     pub(in crate::serve) fn unconfirmed(&self) -> Unconfirmed {
-        self.unconfirmed.clone()
+        let is_unconfirmed = Arc::clone(&self.is_unconfirmed);
+        Unconfirmed::by(move || is_unconfirmed.load(Ordering::Acquire))
     }
 
     fn poll_begun(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -98,10 +111,8 @@ impl EarlyStream {
                 }
             }
         }
-        if !self.session.is_handshaking()
-            && let Some(unconfirmed) = &self.unconfirmed.0
-        {
-            unconfirmed.store(false, Ordering::Release);
+        if !self.session.is_handshaking() {
+            self.is_unconfirmed.store(false, Ordering::Release);
         }
         Poll::Ready(Ok(read))
     }
