@@ -27,6 +27,7 @@ mod line;
 mod load;
 mod member;
 pub mod names;
+mod open_head;
 mod outliers;
 mod padded;
 mod pool;

@@ -1,7 +1,8 @@
 //! One request over one connection: an idle one if there is one, else a new one.
 //!
 //! A connection that served others may be closed by the origin just when the next request is on its way. If no byte of
-//! an answer came, a request that may be sent twice is sent again once, on a new connection (RFC 9112 §9.3.1). So is any
+//! its answer came, a request that may be sent twice is sent again once, on a new connection (RFC 9112 §9.3.1, RFC 9110
+//! §9.2.2), over HTTP/1.1 and HTTP/2 alike; each request that was on it has its own second try. So is any
 //! request that an origin says not to have processed as it ends a connection with HTTP/2 (RFC 9113 §6.8), and one for which
 //! it requires HTTP/1.1 (RFC 9113 §7), by that.
 
@@ -11,7 +12,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Body as _;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::binding;
 use super::body::{Coming, OriginBody, Progress, RequestBody};
@@ -24,6 +25,7 @@ use super::resolving::Names;
 use super::secure::Terms;
 use super::shape;
 use super::unheaded::{Refusal, Unheaded};
+use crate::clock::monotonic;
 use crate::http::{range, upgrade};
 use crate::policy::headers::status::ProxyError;
 use crate::site::origin::Way;
@@ -138,9 +140,9 @@ async fn attempt(
     let protocols = if is_http1 { Protocols::Http1 } else { Protocols::Any };
     // A request for another protocol gets a connection of its own, which serves nothing else afterwards.
     let is_new = is_upgrade || lines == Lines::New;
-    let mut has_been_sent = false;
+    let (began, mut sent) = (monotonic(), None);
     // An idle connection may turn out closed before the request is on it: then the connection gives the request back.
-    while let Some(line) = if is_new { None } else { place.pool.take(reuse, protocols) } {
+    while let Some(line) = if is_new { None } else { place.pool.take(reuse, protocols, None) } {
         let is_shared = line.is_shared();
         // HTTP/2 gives it back itself.
         let spare = (reuse == Reuse::Any && !is_shared).then(|| copy_of(&request));
@@ -154,32 +156,34 @@ async fn attempt(
                 }
             }
             (Exchange::Refused(Refusal::Connection, Some(back)) | Exchange::Dropped(_, Some(back)), _) => {
-                (request, has_been_sent) = (*back, true);
+                (request, sent) = (*back, Some(began));
                 break;
             }
             (Exchange::Dropped(_, None), Some(spare)) => {
-                (request, has_been_sent) = (spare, true);
+                (request, sent) = (spare, Some(began));
                 break;
             }
             (outcome, _) => return outcome,
         }
     }
     // Most find a connection: the room for what few need is elsewhere.
-    Box::pin(anew(place, request, patience, (lines, protocols), has_been_sent)).await
+    Box::pin(anew(place, request, patience, (lines, protocols), sent)).await
 }
 
-/// Sends it on a new connection, or on one that another request has just made.
+/// Sends it on a new connection, or on one that another request has just made. If it was `sent` before, on one that was made
+/// after that: an older one may end for the same reason as the one that it was on.
 async fn anew(
     place: Place<'_>,
     mut request: Request<RequestBody>,
     patience: Patience,
     (lines, protocols): (Lines, Protocols),
-    mut has_been_sent: bool,
+    mut sent: Option<Instant>,
 ) -> Exchange {
     let mut came_back = false;
     loop {
+        let began = monotonic();
         let connecting: Connecting<'_> = match lines {
-            Lines::Any => Box::pin(connect(place, protocols, reuse_of(&request))),
+            Lines::Any => Box::pin(connect(place, protocols, reuse_of(&request), sent)),
             Lines::New => Box::pin(new_line(place, protocols)),
         };
         let line = match timeout(patience.connect, connecting).await {
@@ -195,9 +199,9 @@ async fn anew(
                 back
             }
             Exchange::Refused(Refusal::Connection, Some(back)) | Exchange::Dropped(_, Some(back))
-                if !has_been_sent =>
+                if sent.is_none() =>
             {
-                has_been_sent = true;
+                sent = Some(began);
                 *back
             }
             outcome => return outcome,
@@ -228,10 +232,15 @@ pub(super) fn copy_of(request: &Request<RequestBody>) -> Request<RequestBody> {
 }
 
 /// A connection for a request that found none. Where one connection serves many requests, all but the first wait for that.
-async fn connect(place: Place<'_>, protocols: Protocols, reuse: Reuse) -> Result<Line, ProxyError> {
+async fn connect(
+    place: Place<'_>,
+    protocols: Protocols,
+    reuse: Reuse,
+    since: Option<Instant>,
+) -> Result<Line, ProxyError> {
     let turn = if protocols == Protocols::Any { place.pool.turn_to_dial().await } else { None };
     if turn.is_some()
-        && let Some(line) = place.pool.take(reuse, protocols)
+        && let Some(line) = place.pool.take(reuse, protocols, since)
     {
         return Ok(line);
     }

@@ -10,14 +10,14 @@ mod upload;
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
 use h2::client::{Builder, Connection, ResponseFuture, SendRequest};
-use h2::{Ping, Reason};
+use h2::{Ping, Reason, StreamId};
 use http::{HeaderValue, Method, Request, Response, header};
 use hyper::body::Body as _;
 use tokio::time::{Instant, timeout};
@@ -38,6 +38,7 @@ use upload::Content;
 pub(super) struct Http2 {
     sender: SendRequest<Bytes>,
     used: Arc<Used>,
+    heard: Heard,
 }
 
 /// One stream of a connection with HTTP/2.
@@ -48,8 +49,11 @@ pub(super) struct Share {
 
 #[derive(Debug)]
 struct Used {
+    made: Instant,
     streams: AtomicUsize,
     last: Mutex<Instant>,
+    /// Whether it was ended from here, as the origin was gone without a word.
+    is_given_up: AtomicBool,
 }
 
 /// Servers commonly allow 100 or more streams at once; RFC 9113 §6.5.2 asks them for no less.
@@ -76,12 +80,12 @@ impl Http2 {
             // Responses that nobody wants any more are reset. However many they are, the others go on.
             .max_local_error_reset_streams(None)
             .max_concurrent_reset_streams(MAX_STREAMS)
-            .handshake::<_, Bytes>(Wire::new(stream, heard.clone()))
+            .handshake::<_, Bytes>(Wire::of_frames(stream, heard.clone()))
             .await
             .map_err(|_| ProxyError::ConnectionTerminated)?;
-        let used = Arc::new(Used { streams: AtomicUsize::new(0), last: Mutex::new(monotonic()) });
-        tokio::spawn(keep(connection, Arc::clone(&used), heard));
-        Ok(Self { sender, used })
+        let used = Arc::new(Used::new(monotonic()));
+        tokio::spawn(keep(connection, Arc::clone(&used), heard.clone()));
+        Ok(Self { sender, used, heard })
     }
 
     /// A stream of its own; none if the connection has enough.
@@ -103,6 +107,18 @@ impl Http2 {
         matches!(polled, Poll::Ready(Err(error)) if error.is_go_away() && error.is_remote())
     }
 
+    /// Whether its end is no fault of the origin: the origin had said that it would end it, or closed it when it had served
+    /// others.
+    fn has_ended_in_peace(&self) -> bool {
+        let has_served = self.heard.has_head() && !self.used.is_given_up.load(Ordering::Acquire);
+        has_served || self.is_leaving()
+    }
+
+    /// When it was made.
+    pub(super) fn made(&self) -> Instant {
+        self.used.made
+    }
+
     /// When it was used last; none if it is in use.
     pub(super) fn idle_since(&self) -> Option<Instant> {
         (!self.used.is_so()).then(|| *self.used.last.lock().unwrap_or_else(PoisonError::into_inner))
@@ -110,6 +126,15 @@ impl Http2 {
 }
 
 impl Used {
+    fn new(now: Instant) -> Self {
+        Self {
+            made: now,
+            streams: AtomicUsize::new(0),
+            last: Mutex::new(now),
+            is_given_up: AtomicBool::new(false),
+        }
+    }
+
     fn is_so(&self) -> bool {
         self.streams.load(Ordering::Acquire) > 0
     }
@@ -131,14 +156,27 @@ async fn keep(mut connection: Connection<Wire, Bytes>, used: Arc<Used>, heard: H
             answered = timeout(PING_LIMIT, pings.ping(Ping::opaque())) => answered,
         };
         if !matches!(answered, Ok(Ok(_))) {
+            used.is_given_up.store(true, Ordering::Release);
             return;
         }
     }
 }
 
 impl Share {
+    /// When its connection was made.
+    pub(super) fn made(&self) -> Instant {
+        self.connection.made()
+    }
+
     pub(super) fn is_closed(&self) -> bool {
         self.connection.is_closed()
+    }
+
+    /// Whether the connection, which carries no more, ended in peace before any octet of this answer (RFC 9112 §9.3.1, RFC 9110
+    /// §9.2.2: then a request that may be sent twice is sent again).
+    fn ended_before(&self, answer: &Answering) -> bool {
+        let is_open = self.connection.heard.open_head() == answer.stream.as_u32();
+        !is_open && !answer.had_early && self.connection.has_ended_in_peace()
     }
 
     /// Sends a request and waits for the head of its response; 1xx heads go to the [`Early`] of the request.
@@ -155,9 +193,10 @@ impl Share {
             Err(error) => return Err(Unheaded::Failed(failure(&error))),
         };
         drop(sender);
+        let mut heard = Answering { stream: stream.stream_id(), had_early: false };
         let (parts, body) = request.into_parts();
         let content = Content::begin(body, stream);
-        match poll_fn(|cx| poll_head(&mut answer, early.as_ref(), cx)).await {
+        match poll_fn(|cx| poll_head(&mut answer, early.as_ref(), &mut heard, cx)).await {
             Ok(response) => {
                 let length = response.headers().get(header::CONTENT_LENGTH);
                 let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
@@ -167,7 +206,7 @@ impl Share {
             Err(_) if content.has_broken_off() => Err(Unheaded::Failed(ProxyError::HttpRequestError)),
             Err(error) => {
                 let refusal = refusal(&error);
-                if refusal.is_none() && !(error.is_io() && self.connection.is_leaving()) {
+                if refusal.is_none() && !(error.is_io() && self.ended_before(&heard)) {
                     return Err(Unheaded::Failed(failure(&error)));
                 }
                 let back = content.back().await.map(|body| Box::new(Request::from_parts(parts, body)));
@@ -180,14 +219,23 @@ impl Share {
     }
 }
 
+/// The part of an answer that has come before its head.
+struct Answering {
+    stream: StreamId,
+    /// A 1xx head stood before it.
+    had_early: bool,
+}
+
 /// A response is looked for only where no 1xx head stands before it: h2 would pass that over.
 fn poll_head(
     answer: &mut ResponseFuture,
     early: Option<&Early>,
+    heard: &mut Answering,
     cx: &mut Context<'_>,
 ) -> Poll<Result<Response<h2::RecvStream>, h2::Error>> {
     while let Some(head) = ready!(answer.poll_informational(cx)) {
         let head = head?;
+        heard.had_early = true;
         if let Some(early) = early {
             early.tell(head.status(), head.headers());
         }

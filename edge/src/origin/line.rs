@@ -71,11 +71,11 @@ impl Line {
         }
     }
 
-    /// When it was made; none if others use it, too.
-    pub(super) fn made(&self) -> Option<Instant> {
+    /// When it was made.
+    pub(super) fn made(&self) -> Instant {
         match self {
-            Self::Own { made, .. } => Some(*made),
-            Self::Shared(_) => None,
+            Self::Own { made, .. } => *made,
+            Self::Shared(share) => share.made(),
         }
     }
 

@@ -6,6 +6,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::http2::Http2;
 use super::line::{Line, Protocols};
 use crate::clock::monotonic;
@@ -24,17 +26,17 @@ struct Held {
     idle: Vec<Idle>,
     http2: Vec<Http2>,
     /// Connections from before lead to where the origin was.
-    moved: Option<tokio::time::Instant>,
+    moved: Option<Instant>,
     /// The last new connection was HTTP/2.
     speaks_http2: bool,
     /// The origin has said that it requires HTTP/1.1, which is remembered until then.
-    http1_until: Option<tokio::time::Instant>,
+    http1_until: Option<Instant>,
 }
 
 #[derive(Debug)]
 struct Idle {
     line: Line,
-    since: tokio::time::Instant,
+    since: Instant,
 }
 
 /// Which connections a request may use.
@@ -70,8 +72,8 @@ impl Pool {
         self.idle_timeout
     }
 
-    /// A connection that is ready for a request now, by one of these protocols.
-    pub(super) fn take(&self, reuse: Reuse, protocols: Protocols) -> Option<Line> {
+    /// A connection that is ready for a request now, by one of these protocols; made at this time or later, if there is one.
+    pub(super) fn take(&self, reuse: Reuse, protocols: Protocols, since: Option<Instant>) -> Option<Line> {
         let now = monotonic();
         let max_idle = match reuse {
             Reuse::Any => self.idle_timeout,
@@ -82,6 +84,7 @@ impl Pool {
             .retain(|one| !one.is_closed() && one.idle_since().is_none_or(|since| now < since + HTTP2_IDLE));
         let usable = |one: &&Http2| {
             protocols == Protocols::Any
+                && since <= Some(one.made())
                 && (reuse == Reuse::Any
                     || one.idle_since().is_none_or(|since| now < since + self.idle_timeout))
         };
@@ -89,7 +92,8 @@ impl Pool {
             return Some(Line::Shared(share));
         }
         held.idle.retain(|one| now < one.since + self.idle_timeout && !one.line.is_closed());
-        let ready = |one: &Idle| now < one.since + max_idle && one.line.is_ready();
+        let ready =
+            |one: &Idle| since <= Some(one.line.made()) && now < one.since + max_idle && one.line.is_ready();
         let ready = held.idle.iter().rposition(ready)?;
         Some(held.idle.remove(ready).line)
     }
@@ -100,7 +104,7 @@ impl Pool {
             return;
         }
         let mut held = self.lock();
-        if line.made() < held.moved {
+        if Some(line.made()) < held.moved {
             return;
         }
         if held.idle.len() >= MAX_IDLE {

@@ -12,8 +12,8 @@ pub(super) enum Unheaded {
     Unsent(Box<Request<RequestBody>>),
     /// The origin says that it has not processed the request. It is here, unless some of its content is gone.
     Refused(Refusal, Option<Box<Request<RequestBody>>>),
-    /// The connection ended, as the origin had said that it would (GOAWAY), and the origin may have seen the request. It is
-    /// here, unless some of its content is gone.
+    /// The connection ended, as the origin had said that it would (GOAWAY) or when it had served others, and the origin may
+    /// have seen the request. It is here, unless some of its content is gone.
     Ended(Option<Box<Request<RequestBody>>>),
     /// The connection ended just when the request was given to it. Nobody has the request, and no answer comes: the channel
     /// between the two keeps what is sent into it while its receiver goes, until its sender goes as well.

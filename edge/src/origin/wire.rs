@@ -1,13 +1,15 @@
-//! The socket below hyper's client: it counts what the origin says, and refuses a head that two readers end differently.
+//! The socket below hyper's client and h2's: it counts what the origin says, refuses a head that two readers end differently,
+//! and knows the head of HTTP/2 that is not whole.
 
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::open_head::OpenHead;
 use super::padded::{Padded, Padding};
 use super::stream::Stream;
 
@@ -18,6 +20,8 @@ pub(super) struct Wire {
     heard: Heard,
     /// Reads the head that is coming; none between a head's end and the next request.
     padding: Option<Padding>,
+    /// Reads frames, where the origin speaks in frames.
+    frames: Option<OpenHead>,
 }
 
 /// The bytes heard from an origin on one connection.
@@ -29,6 +33,10 @@ struct State {
     bytes: AtomicU64,
     /// A request was sent whose head has not begun to come.
     expects_head: AtomicBool,
+    /// The stream of HTTP/2 whose head has begun to come and is not whole; 0 if there is none.
+    open_head: AtomicU32,
+    /// Whether one of HTTP/2 has come whole.
+    has_head: AtomicBool,
 }
 
 impl Heard {
@@ -42,6 +50,16 @@ impl Heard {
         self.0.expects_head.store(true, Ordering::Release);
     }
 
+    /// The stream of HTTP/2 whose head has begun to come and is not whole; 0 if there is none.
+    pub(super) fn open_head(&self) -> u32 {
+        self.0.open_head.load(Ordering::Acquire)
+    }
+
+    /// Whether a head has come whole, over HTTP/2.
+    pub(super) fn has_head(&self) -> bool {
+        self.0.has_head.load(Ordering::Acquire)
+    }
+
     fn note(&self, bytes: usize) {
         self.0.bytes.fetch_add(bytes as u64, Ordering::AcqRel);
     }
@@ -49,11 +67,21 @@ impl Heard {
 
 impl Wire {
     pub(super) fn new(io: Stream, heard: Heard) -> Self {
-        Self { io, heard, padding: None }
+        Self { io, heard, padding: None, frames: None }
+    }
+
+    /// Of a connection with HTTP/2.
+    pub(super) fn of_frames(io: Stream, heard: Heard) -> Self {
+        Self { frames: Some(OpenHead::default()), ..Self::new(io, heard) }
     }
 
     fn look(&mut self, fresh: &[u8]) -> io::Result<()> {
         self.heard.note(fresh.len());
+        if let Some(frames) = &mut self.frames {
+            self.heard.0.open_head.store(frames.read(fresh), Ordering::Release);
+            self.heard.0.has_head.store(frames.has_ended(), Ordering::Release);
+            return Ok(());
+        }
         if !fresh.is_empty() && self.heard.0.expects_head.swap(false, Ordering::AcqRel) {
             self.padding = Some(Padding::default());
         }

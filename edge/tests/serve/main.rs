@@ -16,6 +16,7 @@ mod canaries;
 mod carrier;
 mod cases;
 mod client;
+mod closing;
 mod codings;
 mod collapsing;
 mod contents;

@@ -26,30 +26,30 @@ use super::speaking::{Authority, rig, server};
 /// All that an origin has seen: the method of each request, its protocol where that is not HTTP/2, and the number of its
 /// connection.
 #[derive(Clone, Default)]
-struct Seen(Arc<Mutex<Vec<String>>>);
+pub struct Seen(Arc<Mutex<Vec<String>>>);
 
 impl Seen {
     /// The number of this request, from 0.
-    fn note(&self, request: &str, connection: usize) -> usize {
+    pub fn note(&self, request: &str, connection: usize) -> usize {
         let mut all = self.0.lock().unwrap();
         all.push(format!("{request} on {connection}"));
         all.len() - 1
     }
 
-    fn all(&self) -> Vec<String> {
+    pub fn all(&self) -> Vec<String> {
         self.0.lock().unwrap().clone()
     }
 }
 
 /// An origin that serves each of its connections by itself.
-struct Origin {
+pub struct Origin {
     address: SocketAddr,
-    seen: Seen,
+    pub seen: Seen,
 }
 
 impl Origin {
     /// `serve` gets each connection with its number, from 0.
-    async fn start<F, A>(serve: F) -> Self
+    pub async fn start<F, A>(serve: F) -> Self
     where
         F: Fn(TcpStream, usize, Seen) -> A + Send + 'static,
         A: Future<Output = ()> + Send + 'static,
@@ -77,7 +77,7 @@ impl Origin {
 }
 
 /// Serves HTTP/2.
-async fn streams(
+pub async fn streams(
     io: impl AsyncRead + AsyncWrite + Unpin,
     number: usize,
     seen: Seen,
@@ -106,18 +106,18 @@ async fn echo(request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
 }
 
 /// An edge in front of these.
-async fn edge(origins: &[&Origin]) -> Rig {
+pub async fn edge(origins: &[&Origin]) -> Rig {
     let origins: Vec<String> = origins.iter().map(|origin| origin.url()).collect();
     rig(&origins.join(", "), "balance = \"round-robin\"", &[]).await
 }
 
-async fn ask(rig: &Rig, request: &str) -> Got {
+pub async fn ask(rig: &Rig, request: &str) -> Got {
     let (line, rest) = request.split_once("\r\n").unwrap();
     rig.client().await.raw(format!("{line} HTTP/1.1\r\nHost: site.test\r\n{rest}").as_bytes()).await
 }
 
-const GET: &str = "GET /\r\n\r\n";
-const POST: &str = "POST /\r\nContent-Length: 0\r\n\r\n";
+pub const GET: &str = "GET /\r\n\r\n";
+pub const POST: &str = "POST /\r\nContent-Length: 0\r\n\r\n";
 const POST_CONTENT: &str = "POST /\r\nContent-Length: 3\r\n\r\nabc";
 const POST_CHUNKS: &str = "POST /\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n2\r\nbc\r\n0\r\n\r\n";
 /// Each with its content.
@@ -128,7 +128,7 @@ fn method(request: &str) -> &str {
     request.split(' ').next().unwrap()
 }
 
-async fn assert_up(rig: &Rig) {
+pub async fn assert_up(rig: &Rig) {
     assert_eq!(rig.metric("verge_edge_origin_up{").await, 1);
 }
 
@@ -199,23 +199,23 @@ async fn content_that_is_gone_is_not_sent_again() {
 }
 
 /// A connection with HTTP/2 of bare frames, as its server has it.
-struct Bare {
+pub struct Bare {
     from: ReadHalf<TcpStream>,
     to: WriteHalf<TcpStream>,
 }
 
-const HEADERS: u8 = 1;
+pub const HEADERS: u8 = 1;
 const SETTINGS: u8 = 4;
 const PING: u8 = 6;
 const GOAWAY: u8 = 7;
 const ACK: u8 = 1;
-const END_HEADERS: u8 = 4;
+pub const END_HEADERS: u8 = 4;
 const NO_ERROR: u32 = 0;
 const INTERNAL_ERROR: u32 = 2;
 const HTTP_1_1_REQUIRED: u32 = 13;
 
 impl Bare {
-    async fn open(stream: TcpStream) -> Self {
+    pub async fn open(stream: TcpStream) -> Self {
         let (from, to) = tokio::io::split(stream);
         let mut bare = Self { from, to };
         bare.from.read_exact(&mut [0; 24]).await.unwrap();
@@ -223,12 +223,12 @@ impl Bare {
         bare
     }
 
-    async fn write(&mut self, frame: &[u8]) {
+    pub async fn write(&mut self, frame: &[u8]) {
         self.to.write_all(frame).await.unwrap();
     }
 
     /// The stream of the next request and its method.
-    async fn asked(&mut self) -> (u32, &'static str) {
+    pub async fn asked(&mut self) -> (u32, &'static str) {
         loop {
             let (kind, _, stream, payload) = next(&mut self.from).await.expect("the connection is open");
             if kind == HEADERS {
@@ -239,7 +239,7 @@ impl Bare {
     }
 
     /// 200, without content.
-    async fn answer(&mut self, stream: u32) {
+    pub async fn answer(&mut self, stream: u32) {
         self.write(&frame(HEADERS, END_HEADERS | END_STREAM, stream, &[0x88])).await;
     }
 
@@ -258,7 +258,7 @@ impl Bare {
     }
 
     /// Closes it in the way that lets the other side read all.
-    async fn close(mut self) {
+    pub async fn close(mut self) {
         // The edge may have closed it already.
         let _ = self.to.shutdown().await;
         let _ = self.from.read_to_end(&mut Vec::new()).await;
