@@ -43,7 +43,7 @@ impl FetchSite {
         retry: Retry,
     ) -> Result<Answered, Unanswered> {
         // The rest of a response that broke off is no request of a client, and earns nothing.
-        if asked.extensions().get::<BrokeOff>().is_none() {
+        if broke_off(&asked).is_none() {
             self.origins.retries().earn();
         }
         // It is one response, whatever server is asked.
@@ -62,7 +62,7 @@ impl FetchSite {
         }
         let place = self.origins.place_of(|| key(request, &self.site.key));
         let had = self.site.sticky.as_deref().and_then(|name| cookies::value(&request.headers, name));
-        let avoid = asked.extensions().get::<BrokeOff>().map(|by| by.0);
+        let avoid = broke_off(&asked);
         let wish = Wish { place, before: had.and_then(|had| had.parse().ok()), avoid, until };
         let mut answered =
             match self.ask_canary(asked, retry, Wish { before: None, avoid: None, ..wish }).await {
@@ -145,7 +145,8 @@ impl FetchSite {
         let at_origin = std::mem::replace(asked.uri_mut(), route::target(&request.uri, None).into());
         let spare = Origins::copy(&asked);
         let place = parents.place_of(|| key(request, &self.site.key));
-        match parents.send_or_return(asked, retry, Wish { place, until, ..Wish::default() }).await {
+        let wish = Wish { place, avoid: broke_off(&asked), until, before: None };
+        match parents.send_or_return(asked, retry, wish).await {
             Ok(answered) if is_none_of_its_own(answered.response.status()) => match spare {
                 Some(back) => Sent::Back(as_for_origins(Paid::unmark(back), at_origin, prefix).into()),
                 None => Sent::Ended(Ok(answered).into()),
@@ -172,6 +173,11 @@ impl FetchSite {
         let of_canary = self.canary.as_ref().is_some_and(|canary| canary.origins.switch(authority, drained));
         self.origins.switch(authority, drained) || of_parents || of_canary
     }
+}
+
+/// The `Member::id` of the server that broke off the response with which this request goes on.
+fn broke_off(asked: &Request<RequestBody>) -> Option<u64> {
+    asked.extensions().get::<BrokeOff>().map(|by| by.0)
 }
 
 fn note(asked: &Request<RequestBody>, event: Event) {

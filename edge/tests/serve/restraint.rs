@@ -267,3 +267,30 @@ async fn the_rest_of_what_a_parent_broke_off_goes_to_the_origin_whose_turn_it_is
     assert_eq!(client.body(&head).await.as_deref(), Some(b"first-last".as_slice()));
     assert_eq!((first.count(), second.count()), (1, 0));
 }
+
+/// As an origin that broke off a response gets no request for its rest while another one is up.
+#[tokio::test]
+async fn the_rest_of_what_a_parent_broke_off_goes_to_another_parent() {
+    let (origin, one, other) = (Origin::start().await, Origin::start().await, Origin::start().await);
+    let site = format!("parents = [\"http://{}\", \"http://{}\"]", one.address, other.address);
+    let rig = Rig::with(&[origin.address], "", &site).await;
+    for number in 0..4 {
+        let path = format!("/{number}");
+        let mut client = ask(&rig, &path).await;
+        let begun = tokio::select! {
+            asked = asked_for(&one, &path) => (asked, &other),
+            asked = asked_for(&other, &path) => (asked, &one),
+        };
+        let (mut asked, next) = begun;
+        let whole = "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n";
+        asked.write(format!("{whole}{FIELDS}\r\nfirst").as_bytes()).await;
+        let head = client.head().await;
+        drop(asked);
+        let rest = soon("the request for the rest", asked_for(next, &path)).await;
+        assert!(rest.head.contains("range: bytes=5-\r\n"), "{}", rest.head);
+        let part = "HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 5-9/10\r\nContent-Length: 5";
+        rest.respond(&format!("{part}\r\n{FIELDS}\r\n-last")).await;
+        assert_eq!(client.body(&head).await.as_deref(), Some(b"first-last".as_slice()), "{path}");
+    }
+    assert_eq!(origin.count(), 0);
+}
