@@ -36,6 +36,7 @@ mod handshakes;
 mod https;
 mod known;
 mod limits;
+mod linger;
 mod listener;
 mod load;
 mod pages;

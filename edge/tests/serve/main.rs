@@ -39,6 +39,7 @@ mod hints;
 mod hostile;
 mod known;
 mod large;
+mod lingering;
 mod model;
 mod moving;
 mod objects;

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::frames::{Frames, PaidIn};
 use crate::clock::monotonic;
 use crate::metrics::Metrics;
+use crate::serve::linger::Linger;
 
 /// The traffic of a connection.
 #[derive(Debug, Default)]
@@ -70,11 +71,16 @@ pub(super) struct Guard<T> {
     frames: Frames,
     begun: Instant,
     metrics: Metrics,
+    /// The sending side is shut.
+    linger: Option<Linger>,
 }
+
+/// More than a client may send unasked: the window of a connection has 256 KiB.
+const MAX_LINGER_BYTES: usize = 512 << 10;
 
 impl<T> Guard<T> {
     pub(super) fn new(io: T, counts: Arc<Counts>, metrics: Metrics) -> Self {
-        Self { io, counts, frames: Frames::new(), begun: monotonic(), metrics }
+        Self { io, counts, frames: Frames::new(), begun: monotonic(), metrics, linger: None }
     }
 }
 
@@ -92,7 +98,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Guard<T> {
     }
 }
 
-impl<T: AsyncWrite + Unpin> AsyncWrite for Guard<T> {
+impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.io).poll_write(cx, buf)
     }
@@ -113,7 +119,39 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Guard<T> {
         Pin::new(&mut self.io).poll_flush(cx)
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
+    /// The client may still be sending, as behind an answer that came before all of the content: a reset would take the last
+    /// answers away from it, and the reason that GOAWAY gives.
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let guard = self.get_mut();
+        if guard.linger.is_none() {
+            ready!(Pin::new(&mut guard.io).poll_shutdown(cx))?;
+        }
+        let linger = guard.linger.get_or_insert_with(|| Linger::start(MAX_LINGER_BYTES));
+        linger.poll(&mut guard.io, cx).map(Ok)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_ends_takes_what_its_client_still_sends() {
+        let (ours, mut client) = duplex(1 << 10);
+        let mut guard = Guard::new(ours, Arc::default(), Metrics::default());
+        guard.write_all(b"the last answer").await.unwrap();
+        let ((), ended) = tokio::join!(
+            async {
+                let mut all = Vec::new();
+                client.read_to_end(&mut all).await.unwrap();
+                assert_eq!(all, b"the last answer");
+                client.write_all(&[0; 256 << 10]).await.unwrap();
+                drop(client);
+            },
+            guard.shutdown()
+        );
+        ended.unwrap();
     }
 }

@@ -168,8 +168,12 @@ impl AsyncRead for EarlyStream {
                 Err(error) => return Poll::Ready(Err(error)),
             }
             let read = me.poll_more(cx)?;
-            // Tickets, alerts, and what was waiting: it goes on with the next write if not now.
-            let _ = me.poll_written(cx)?;
+            // Tickets, alerts, and what was waiting: it goes on with the next write if not now. Behind the goodbye nothing
+            // goes, and the client is still heard to its end.
+            match me.poll_written(cx) {
+                Poll::Ready(Err(error)) if !me.has_said_goodbye => return Poll::Ready(Err(error)),
+                _ => {}
+            }
             ready!(read);
         }
     }

@@ -8,8 +8,12 @@ use bytes::Buf;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::given::Direct;
-use super::linger::Linger;
 use super::{End, Gate};
+use crate::serve::linger::Linger;
+
+/// A client may have this much under way that nobody will read: the largest receive buffer that Linux gives by itself is 6 MiB
+/// (tcp(7): `tcp_rmem`). Many clients read only when they have sent all.
+const MAX_LINGER_BYTES: usize = 8 << 20;
 
 impl<T: AsyncRead + AsyncWrite + Unpin, D: Direct> AsyncWrite for Gate<T, D> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
@@ -69,7 +73,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin, D: Direct> AsyncWrite for Gate<T, D> {
         if me.end == End::Eof || me.shared.is_tunnel() {
             return Poll::Ready(Ok(()));
         }
-        me.linger.get_or_insert_with(Linger::start).poll(&mut me.io, cx).map(Ok)
+        me.linger.get_or_insert_with(|| Linger::start(MAX_LINGER_BYTES)).poll(&mut me.io, cx).map(Ok)
     }
 }
 
