@@ -5,6 +5,7 @@
 //!  (quinn)                               └─ exchange, for each stream:
 //!                                           frames ─▶ qpack ─▶ message ─▶ Arrival
 //!                                           frames ◀─ qpack ◀────────────  Answer
+//!                                         direct: a usual hit, without a task of its own
 //! ```
 //!
 //! quinn carries streams. Frames and field sections are read here, by readers that decide and do nothing else: each has a
@@ -17,12 +18,14 @@
 mod address_tokens;
 pub mod code;
 pub mod control;
+mod direct;
 mod early;
 mod endpoint;
 mod exchange;
 mod forwarded;
 pub mod frame;
 pub mod generation;
+mod given;
 mod message;
 pub mod qpack;
 mod received;
@@ -30,8 +33,10 @@ mod sent;
 mod shared_socket;
 mod wire;
 
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use quinn::{Connection, ConnectionError, RecvStream, SendStream, VarInt};
@@ -40,13 +45,17 @@ use tokio::time::{Instant, sleep_until};
 
 use super::ending::{self, Ending};
 use super::room::Seat;
+use super::seldom::Seldom;
 use super::stream::Client;
 use super::stream::account::Account;
 use crate::clock::monotonic;
 use code::Code;
 use control::{Control, Kind};
+use direct::{Direct, Turn};
+use endpoint::MAX_STREAMS;
 pub(crate) use endpoint::{Carrier, Offer, endpoint};
-use received::number;
+use given::GivenAnswers;
+use received::{Received, number};
 pub(crate) use shared_socket::{Channels, SharedSocket};
 
 /// One client's connection.
@@ -157,16 +166,24 @@ async fn carry(connection: Connection, client: Client, seat: &Seat, ending: &End
 /// Requests until the connection is to end; the code if the client is at fault.
 async fn converse(own: &Arc<Conversation>, seat: &Seat, ending: &Ending) -> Result<(), Code> {
     let Ok(mut control) = greet(own).await else { return Ok(()) };
-    let mut streams = Streams::default();
+    let (mut streams, mut direct, mut accepted) = (Streams::default(), Direct::new(own, seat), Vec::new());
     let idle_timeout = own.client.limits.idle_timeout;
+    let mut idle_end = pin!(sleep_until(streams.idle_since + idle_timeout));
     let mut farewell = Farewell::None;
+    let mut aborted = Seldom::new(ending.aborted.cancelled());
+    let mut given_up = Seldom::new(seat.given_up());
+    let mut asked_to_end = Seldom::new(ending::farewell(seat, ending));
     loop {
         let is_idle = streams.requests.is_empty();
         tokio::select! {
-            opened = own.connection.accept_bi() => match opened {
-                Ok((send, receive)) => streams.ask(own, send, receive, farewell),
-                Err(error) => return over(&error),
-            },
+            opened = accept(&own.connection, &mut accepted) => {
+                if let Err(error) = opened {
+                    return over(&error);
+                }
+                for (send, receive) in accepted.drain(..) {
+                    streams.ask(own, &mut direct, (send, receive), farewell);
+                }
+            }
             opened = own.connection.accept_uni() => match opened {
                 Ok(stream) => {
                     let own = Arc::clone(own);
@@ -179,9 +196,9 @@ async fn converse(own: &Arc<Conversation>, seat: &Seat, ending: &Ending) -> Resu
                 ended.unwrap_or(Ok(()))?;
             }
             Some(ended) = streams.others.join_next() => ended.unwrap_or(Ok(()))?,
-            () = ending.aborted.cancelled() => return Ok(()),
-            () = seat.given_up(), if is_idle => return Ok(()),
-            () = ending::farewell(seat, ending), if farewell == Farewell::None => {
+            () = &mut aborted => return Ok(()),
+            () = &mut given_up, if is_idle => return Ok(()),
+            () = &mut asked_to_end, if farewell == Farewell::None => {
                 farewell = Farewell::Until(monotonic() + FAREWELL);
                 go_away(&mut control, BEYOND_ALL).await;
             }
@@ -190,17 +207,44 @@ async fn converse(own: &Arc<Conversation>, seat: &Seat, ending: &Ending) -> Resu
                     return Ok(());
                 }
                 farewell = Farewell::Said(monotonic() + FAREWELL);
+                streams.await_given(own);
                 go_away(&mut control, streams.next).await;
             }
-            () = sleep_until(streams.idle_since + idle_timeout), if is_idle && farewell == Farewell::None => return Ok(()),
+            () = &mut idle_end, if is_idle && farewell == Farewell::None => {
+                let end = streams.idle_since + idle_timeout;
+                if monotonic() >= end && !streams.await_given(own) {
+                    return Ok(());
+                }
+                idle_end.as_mut().reset(end.max(monotonic()));
+            }
         }
     }
+}
+
+/// Ready when streams of requests were opened: all that have come, so that their answers go out together.
+async fn accept(connection: &Connection, accepted: &mut Vec<Opened>) -> Result<(), ConnectionError> {
+    accepted.push(connection.accept_bi().await?);
+    while accepted.len() < MAX_STREAMS as usize
+        && let Poll::Ready(Ok(opened)) = once(connection.accept_bi())
+    {
+        accepted.push(opened);
+    }
+    Ok(())
+}
+
+/// Both directions of a request's stream.
+type Opened = (SendStream, RecvStream);
+
+/// The result of a future that nobody waits for, if it is there now.
+fn once<F: Future>(future: F) -> Poll<F::Output> {
+    pin!(future).poll(&mut Context::from_waker(Waker::noop()))
 }
 
 /// The streams of a connection that are open.
 struct Streams {
     requests: JoinSet<Result<(), Code>>,
     others: JoinSet<Result<(), Code>>,
+    given: GivenAnswers,
     /// Behind the last request that was taken.
     next: u64,
     idle_since: Instant,
@@ -209,7 +253,7 @@ struct Streams {
 impl Default for Streams {
     fn default() -> Self {
         let (requests, others) = (JoinSet::new(), JoinSet::new());
-        Self { requests, others, next: 0, idle_since: monotonic() }
+        Self { requests, others, given: GivenAnswers::default(), next: 0, idle_since: monotonic() }
     }
 }
 
@@ -217,8 +261,8 @@ impl Streams {
     fn ask(
         &mut self,
         own: &Arc<Conversation>,
-        mut send: SendStream,
-        mut receive: RecvStream,
+        direct: &mut Direct<'_>,
+        (mut send, mut receive): Opened,
         farewell: Farewell,
     ) {
         if matches!(farewell, Farewell::Said(_)) {
@@ -229,8 +273,37 @@ impl Streams {
         }
         self.next = self.next.max(VarInt::from(send.id()).into_inner() + 4);
         own.requests.fetch_add(1, Ordering::Relaxed);
+        match direct.answer(send, receive) {
+            Turn::Given(send) => {
+                self.idle_since = monotonic();
+                if let Some(late) = self.given.keep(send) {
+                    self.await_one(own, late);
+                }
+            }
+            Turn::Begun(begun) => {
+                let own = Arc::clone(own);
+                self.requests.spawn(async move { exchange::go_on(&own, begun).await });
+            }
+            Turn::Left(send, received) => self.carry(own, send, received),
+        }
+    }
+
+    fn carry(&mut self, own: &Arc<Conversation>, send: SendStream, received: Received) {
         let own = Arc::clone(own);
-        self.requests.spawn(async move { exchange::carry(&own, send, receive).await });
+        self.requests.spawn(async move { exchange::carry(&own, send, received).await });
+    }
+
+    fn await_one(&mut self, own: &Arc<Conversation>, send: SendStream) {
+        let own = Arc::clone(own);
+        self.requests.spawn(async move { exchange::arrive(&own, send).await });
+    }
+
+    /// Answers that were given and have not arrived are waited for like others; whether there are any.
+    fn await_given(&mut self, own: &Arc<Conversation>) -> bool {
+        for send in self.given.take() {
+            self.await_one(own, send);
+        }
+        !self.requests.is_empty()
     }
 }
 

@@ -8,7 +8,7 @@
 //!   and the key are made anew.
 //!
 //! Invariant: each of a worker's tables has at most [`PLACES`] requests of at most [`MAX_BYTES`] and [`MAX_TARGET_BYTES`]
-//! each, with at most one answer's fields, none of them with a password, and nothing that is no longer in service once [`Known::forget`] has returned.
+//! each, with at most one answer's fields as a map and as bytes, none of them with a password, and nothing that is no longer in service once [`Known::forget`] has returned.
 
 use std::cell::OnceCell;
 use std::hash::BuildHasher;
@@ -19,6 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
 use std::time::SystemTime;
 use std::{fmt, thread};
 
+use bytes::Bytes;
 use foldhash::fast::RandomState;
 use http::{HeaderMap, HeaderValue};
 
@@ -87,6 +88,15 @@ pub(super) struct Fields {
     /// Its `Alt-Svc`, which depends on the connection too.
     pub(super) alternative: Option<HeaderValue>,
     pub(super) headers: HeaderMap,
+    /// The same as the bytes that HTTP/3 sends, once they were asked for.
+    pub(super) frame: OnceCell<Bytes>,
+}
+
+impl Fields {
+    /// As no transport has written them yet.
+    pub(super) fn new(alternative: Option<HeaderValue>, headers: HeaderMap) -> Self {
+        Self { alternative, headers, frame: OnceCell::new() }
+    }
 }
 
 impl Opened {

@@ -2,6 +2,7 @@
 //! to an answer.
 
 pub(super) mod account;
+pub(super) mod direct;
 pub(super) mod exchange;
 pub(super) mod head;
 

@@ -27,7 +27,8 @@ pub struct Http3 {
     _driver: tokio::task::JoinHandle<()>,
 }
 
-fn config(alpn: &str) -> ClientConfig {
+/// A client's terms.
+pub fn config(alpn: &str) -> ClientConfig {
     let tls = QuicClientConfig::try_from((*terms(&[alpn])).clone()).unwrap();
     ClientConfig::new(Arc::new(tls))
 }
@@ -362,4 +363,42 @@ async fn many_connections_at_once_are_served_though_their_addresses_are_proved_f
     while let Some(status) = all.join_next().await {
         assert_eq!(status.unwrap(), StatusCode::OK);
     }
+}
+
+/// The answer to a request whose bytes arrive in these pieces, each after the one before.
+async fn asked_in(connection: &Connection, pieces: &[&[u8]]) -> Vec<u8> {
+    let (mut send, mut receive) = connection.open_bi().await.unwrap();
+    for piece in pieces {
+        send.write_all(piece).await.unwrap();
+        if pieces.len() > 1 {
+            // Once another request is answered, the piece is there.
+            Box::pin(asked_in(connection, &[&head(b"/")])).await;
+        }
+    }
+    send.finish().unwrap();
+    soon("an answer", receive.read_to_end(1000)).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hit_is_the_same_however_its_request_arrives() {
+    let origin = Origin::answering(|_| FRESH.to_owned()).await;
+    let (rig, _, quic, _folder) = quic_edge(&origin).await;
+    let ((_endpoint, _control), connection) = raw(quic).await;
+    let get = head(b"/");
+    let stored = async {
+        while rig.metric("verge_edge_direct_hits_total ").await == 0 {
+            asked_in(&connection, &[&get]).await;
+        }
+    };
+    soon("a hit that went the short way", stored).await;
+    let (first, last) = get.split_at(get.len() / 2);
+    let with_empty_data = [&get[..], b"\x00\x00"].concat();
+    let behind_unknown = [&b"\x21\x00"[..], &get[..]].concat();
+    let cases: [&[&[u8]]; 5] =
+        [&[&get], &[first, last], &[&get, b""], &[&with_empty_data], &[&behind_unknown]];
+    for pieces in cases {
+        let answer = asked_in(&connection, pieces).await;
+        assert!(answer.ends_with(b"\x00\x05hello"), "{pieces:x?}: {answer:x?}");
+    }
+    assert_eq!(origin.count(), 1);
 }

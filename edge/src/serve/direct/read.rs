@@ -271,7 +271,12 @@ pub(in crate::serve) fn write(
     leaves_out: impl Fn(&[u8]) -> bool,
     text: &mut Vec<u8>,
 ) -> Option<()> {
-    text.push(u8::from(head.is_head()) | u8::from(head.version() == Version::HTTP_2) << 1);
+    let version = match head.version() {
+        Version::HTTP_2 => 1,
+        Version::HTTP_3 => 2,
+        _ => 0,
+    };
+    text.push(u8::from(head.is_head()) | version << 1);
     walk(head, leaves_out, |name, value| {
         text.extend_from_slice(name);
         text.push(b':');

@@ -47,7 +47,7 @@ const MAX_INCOMING: usize = 1024;
 const INCOMING_BYTES: u64 = 8 << 10;
 const ALL_INCOMING_BYTES: u64 = 4 << 20;
 /// Requests at once on one connection: browsers open up to a hundred.
-const MAX_STREAMS: u32 = 100;
+pub(super) const MAX_STREAMS: u32 = 100;
 /// Streams of one direction: three of HTTP/3's, and some that nobody knows (RFC 9114 §6.2.3).
 const MAX_ONE_WAY_STREAMS: u32 = 16;
 /// A client may send this much of one body before an origin takes it, and four times that of all.

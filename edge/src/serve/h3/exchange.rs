@@ -1,12 +1,13 @@
 //! One request and its answer, on a stream of HTTP/3 (RFC 9114 §4.1).
 
 use http::{Method, StatusCode, Version};
-use quinn::{RecvStream, SendStream};
+use quinn::SendStream;
 use tokio::sync::mpsc::Sender;
 use tokio::time::timeout;
 
 use super::Conversation;
 use super::code::Code;
+use super::direct::Begun;
 use super::frame::Fault;
 use super::message::{self, Message, Unsound};
 use super::received::{Received, Upload};
@@ -21,12 +22,9 @@ use crate::serve::tunnel::Ended;
 use crate::watch::Watch;
 
 /// Carries a stream to its end; the code if the connection must end, too.
-pub(super) async fn carry(own: &Conversation, send: SendStream, receive: RecvStream) -> Result<(), Code> {
+pub(super) async fn carry(own: &Conversation, send: SendStream, received: Received) -> Result<(), Code> {
     let _busy = own.client.busy();
-    let limits = &own.client.limits;
-    let cache = &own.client.service.cache;
-    let mut sent = Sent::new(send, Watch::new(limits.pace, cache.clock.clone()));
-    let received = Received::new(receive, limits.head.bytes);
+    let mut sent = Sent::new(send, watch(own));
     let (method, answer) = match ask(own, &mut sent, received).await {
         Ok(Given::Whole(method, answer)) => (method, answer),
         Ok(Given::Switching(answer, to_come)) => return tunnel(own, sent, answer, to_come).await,
@@ -41,6 +39,32 @@ pub(super) async fn carry(own: &Conversation, send: SendStream, receive: RecvStr
     };
     let given = exchange::send(&own.client, &mut sent, &method, answer).await;
     ended(own, &mut sent, given)
+}
+
+/// Sends an answer that the client does not take at once to its end.
+pub(super) async fn go_on(own: &Conversation, begun: Begun) -> Result<(), Code> {
+    let Begun { send, mut first, body, busy: _busy } = begun;
+    let mut sent = Sent::new(send, watch(own));
+    let given = match sent.write(&mut first).await {
+        Ok(()) => exchange::send_body(&mut sent, body).await,
+        Err(lost) => Err(lost),
+    };
+    ended(own, &mut sent, given)
+}
+
+/// Waits until the client has an answer that was given and counted.
+pub(super) async fn arrive(own: &Conversation, send: SendStream) -> Result<(), Code> {
+    let _busy = own.client.busy();
+    let mut sent = Sent::new(send, watch(own));
+    match sent.arrived().await {
+        Ok(()) => Ok(()),
+        lost => ended(own, &mut sent, lost),
+    }
+}
+
+/// A watch on the client's pace in one transfer.
+fn watch(own: &Conversation) -> Watch {
+    Watch::new(own.client.limits.pace, own.client.service.cache.clock.clone())
 }
 
 /// Counts what became of an answer; the code if the connection must end with it.
@@ -148,7 +172,6 @@ async fn body(
     tell: &Sender<Interim>,
 ) -> Result<RequestBody, Fault> {
     let Message { head, length, .. } = message;
-    let (limits, cache) = (&own.client.limits, &own.client.service.cache);
     let waits = stream::waits_to_go_on(&head.headers);
     let is_empty = match length {
         Some(length) => *length == 0,
@@ -156,7 +179,7 @@ async fn body(
         None if head.method == Method::CONNECT => true,
         None if waits => false,
         None => {
-            let over = timeout(limits.head_timeout, received.is_over()).await;
+            let over = timeout(own.client.limits.head_timeout, received.is_over()).await;
             over.unwrap_or(Err(Fault::Stream(Code::RequestIncomplete)))?
         }
     };
@@ -165,8 +188,7 @@ async fn body(
     }
     let go_on = waits.then(|| tell.clone());
     let upload = Upload::new(received, own.connection.clone(), *length, go_on);
-    let watch = Watch::new(limits.pace, cache.clock.clone());
-    Ok(RequestBody::upload(upload, watch, &cache.metrics))
+    Ok(RequestBody::upload(upload, watch(own), &own.client.service.cache.metrics))
 }
 
 /// An answer to a request that no site gets to see.

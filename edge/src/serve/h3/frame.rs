@@ -177,6 +177,14 @@ pub fn header(bytes: &[u8]) -> Option<(u64, u64, usize)> {
     Some((kind, length, first + second))
 }
 
+/// The field section of a frame that is a whole HEADERS frame, and nothing else.
+#[must_use]
+pub fn head_alone(bytes: &[u8]) -> Option<&[u8]> {
+    let (kind, length, first) = header(bytes)?;
+    let section = bytes.get(first..)?;
+    (kind == HEADERS && length == section.len() as u64).then_some(section)
+}
+
 /// RFC 9000 §16: an integer and the bytes that it takes.
 #[must_use]
 pub fn integer(bytes: &[u8]) -> Option<(u64, usize)> {
@@ -316,6 +324,15 @@ mod tests {
             &[b"\x21\xc0\0\0\0\0\x01\0\0", &vec![0; 1 << 16][..]].concat(),
             Err(Fault::Connection(Code::ExcessiveLoad)),
         );
+    }
+
+    #[test]
+    fn a_head_is_alone_if_it_is_whole_and_nothing_is_behind_it() {
+        assert_eq!(head_alone(b"\x01\x02ab"), Some(&b"ab"[..]));
+        assert_eq!(head_alone(b"\x01\x00"), Some(&b""[..]));
+        for bytes in [&b""[..], b"\x01", b"\x01\x02a", b"\x01\x02abc", b"\x00\x02ab", b"\x21\x00\x01\x02ab"] {
+            assert_eq!(head_alone(bytes), None, "{bytes:x?}");
+        }
     }
 
     #[test]

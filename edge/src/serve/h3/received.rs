@@ -11,8 +11,8 @@ use quinn::{Connection, ReadError, RecvStream, VarInt};
 use tokio::sync::mpsc::Sender;
 
 use super::code::Code;
-use super::frame::{Fault, Frame, Frames};
-use super::message;
+use super::frame::{self, Fault, Frame, Frames};
+use super::{message, once};
 use crate::serve::stream::exchange::Interim;
 
 /// A client's side of a stream.
@@ -23,6 +23,8 @@ pub(super) struct Received {
     is_at_end: bool,
     /// Bytes that were read ahead of the body.
     first: Option<Bytes>,
+    /// The fault that quinn told of behind all that was read.
+    fault: Option<Fault>,
 }
 
 /// The client's next message part.
@@ -36,7 +38,8 @@ const READ_BYTES: usize = 8 << 10;
 
 impl Received {
     pub(super) fn new(stream: RecvStream, most_head: usize) -> Self {
-        Self { stream, frames: Frames::new(most_head), most_head, is_at_end: false, first: None }
+        let frames = Frames::new(most_head);
+        Self { stream, frames, most_head, is_at_end: false, first: None, fault: None }
     }
 
     /// The next part.
@@ -51,6 +54,9 @@ impl Received {
             if self.is_at_end {
                 return Poll::Ready(self.frames.end().map(|()| Next::End));
             }
+            if let Some(fault) = self.fault.take() {
+                return Poll::Ready(Err(fault));
+            }
             let mut bytes = [0; READ_BYTES];
             match ready!(self.stream.poll_read(cx, &mut bytes)) {
                 Ok(0) => self.is_at_end = true,
@@ -58,6 +64,38 @@ impl Received {
                 Err(error) => return Poll::Ready(Err(Fault::Stream(code(&error)))),
             }
         }
+    }
+
+    /// All of a request that is a head alone, if all of it is there. Else the stream can be read as if nobody had looked.
+    pub(super) fn at_once(&mut self) -> Option<Bytes> {
+        let first = self.chunk()?;
+        let is_head = frame::head_alone(&first).is_some_and(|section| section.len() <= self.most_head);
+        let more = if is_head { self.chunk() } else { None };
+        if is_head && more.is_none() && self.is_at_end {
+            return Some(first);
+        }
+        self.unread(&first);
+        if let Some(more) = more {
+            self.unread(&more);
+        }
+        None
+    }
+
+    /// The bytes that are there now.
+    fn chunk(&mut self) -> Option<Bytes> {
+        match once(self.stream.read_chunk(READ_BYTES, true)) {
+            Poll::Ready(Ok(Some(chunk))) => return Some(chunk.bytes),
+            Poll::Ready(Ok(None)) => self.is_at_end = true,
+            // It tells of it once.
+            Poll::Ready(Err(error)) => self.fault = Some(Fault::Stream(code(&error))),
+            Poll::Pending => {}
+        }
+        None
+    }
+
+    /// These bytes, the last that were read, are to be read again.
+    pub(super) fn unread(&mut self, bytes: &[u8]) {
+        self.frames.push(bytes);
     }
 
     /// The field section of the head.

@@ -35,13 +35,11 @@ impl Sent {
         self.stream
     }
 
-    /// RFC 9218 §4.1: 0 is the most urgent, 7 the least.
     pub(super) fn urgency(&self, urgency: u8) {
-        // It fails where the stream has ended.
-        let _ = self.stream.set_priority(-i32::from(urgency));
+        heed(&self.stream, urgency);
     }
 
-    async fn write(&mut self, mut bytes: &mut [Bytes]) -> Result<(), Lost> {
+    pub(super) async fn write(&mut self, mut bytes: &mut [Bytes]) -> Result<(), Lost> {
         while !bytes.is_empty() {
             let Self { stream, watch, .. } = self;
             let taken =
@@ -51,6 +49,13 @@ impl Sent {
             bytes = &mut bytes[written.chunks..];
         }
         Ok(())
+    }
+
+    /// Waits until the client has all of an answer that was sent to its end.
+    pub(super) async fn arrived(&mut self) -> Result<(), Lost> {
+        let Self { stream, watch, .. } = self;
+        let taken = patiently(watch, stream.stopped(), |_| 0).await.map_err(Lost::Slow)?;
+        if matches!(taken, Ok(None)) { Ok(()) } else { Err(Lost::Unwanted) }
     }
 
     /// Breaks the answer off, so that the client cannot take it for a whole one.
@@ -86,8 +91,12 @@ impl Sink for Sent {
         if self.stream.finish().is_err() {
             return Err(Lost::Unwanted);
         }
-        let Self { stream, watch, .. } = self;
-        let taken = patiently(watch, stream.stopped(), |_| 0).await.map_err(Lost::Slow)?;
-        if matches!(taken, Ok(None)) { Ok(()) } else { Err(Lost::Unwanted) }
+        self.arrived().await
     }
+}
+
+/// RFC 9218 §4.1: 0 is the most urgent, 7 the least.
+pub(super) fn heed(stream: &SendStream, urgency: u8) {
+    // It fails where the stream has ended.
+    let _ = stream.set_priority(-i32::from(urgency));
 }
