@@ -90,10 +90,14 @@ impl Origins {
             return Some(known);
         }
         let place = wish.place;
-        if self.is_panic(now) {
+        let panic = self.panic(now);
+        // Where none is up, there is none to spare the load of all: they are down like any others.
+        if panic.is_some_and(|up| up > 0) {
             let usable = |slot: &Slot| slot.member.health.standing().stands(now) != Stands::Drained;
             let all = self.choices(tried, now, |slot| !slot.address.backup && usable(slot));
-            return self.choose(&all, place);
+            if let Some(chosen) = self.choose(&all, place) {
+                return Some(chosen);
+            }
         }
         let mut barred = tried.to_vec();
         let open = |barred: &[usize], backup: bool| {
@@ -115,7 +119,7 @@ impl Origins {
         }
         let mut barred = tried.to_vec();
         while let Some(chosen) = choose(&self.choices(&barred, now, |_| true)) {
-            if self.all[chosen].member.health.take_as_last(now) {
+            if self.all[chosen].member.health.take_as_last(panic.is_some(), now) {
                 return Some(chosen);
             }
             barred.push(chosen);
@@ -130,12 +134,15 @@ impl Origins {
         fresh.map(|(index, slot)| slot.choice(index, self.sharing.slow_start, now)).collect()
     }
 
-    /// Whether so few are up that these would only be the next to go.
-    fn is_panic(&self, now: SystemTime) -> bool {
+    /// How many are up, where these are so few that they would only be the next to go.
+    fn panic(&self, now: SystemTime) -> Option<usize> {
+        if self.sharing.panic_percent == 0 {
+            return None;
+        }
         let main = || self.all.iter().filter(|slot| !slot.address.backup);
         let is_up = |slot: &&Slot| slot.member.health.standing().stands(now) == Stands::Up;
-        let percent = main().filter(is_up).count() * 100 / main().count().max(1);
-        percent < self.sharing.panic_percent as usize
+        let up = main().filter(is_up).count();
+        (up * 100 / main().count().max(1) < self.sharing.panic_percent as usize).then_some(up)
     }
 
     /// Takes out the origin that does clearly worse than the others, if it is time to look.

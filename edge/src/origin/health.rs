@@ -45,8 +45,8 @@ impl Health {
     }
 
     /// See [`Standing::take_as_last`].
-    pub(super) fn take_as_last(&self, now: SystemTime) -> bool {
-        self.lock().standing.take_as_last(now)
+    pub(super) fn take_as_last(&self, is_panic: bool, now: SystemTime) -> bool {
+        self.lock().standing.take_as_last(is_panic, now)
     }
 
     /// Something happened to it. How it stands now, if that is another way than before.

@@ -130,11 +130,17 @@ impl Standing {
     }
 
     /// Takes the right to send there now although it is down, as all others are: any request may ask an origin that takes
-    /// connections, one a second one that takes none. Checks find out themselves when it is back.
-    pub(super) fn take_as_last(&mut self, now: SystemTime) -> bool {
-        let stands = self.stands(now);
-        if stands != Stands::Failing || !self.refused {
-            return matches!(stands, Stands::Failing | Stands::Ejected | Stands::OnTrial);
+    /// connections, one a second one that takes none. Checks find out themselves when it is back, but in panic nobody asks
+    /// them.
+    pub(super) fn take_as_last(&mut self, is_panic: bool, now: SystemTime) -> bool {
+        let is_resting = match self.stands(now) {
+            Stands::Up | Stands::Drained => return false,
+            Stands::FailsChecks if !is_panic => return false,
+            Stands::Ejected | Stands::OnTrial => false,
+            Stands::Failing | Stands::FailsChecks => self.refused,
+        };
+        if !is_resting {
+            return true;
         }
         let may = !is_ahead(self.tried_at.map(|at| at + LAST_RESORT), now, LAST_RESORT);
         if may {

@@ -73,6 +73,34 @@ async fn a_backup_is_asked_only_while_all_others_are_down() {
     assert_eq!(rig.metric(&down).await, 0);
 }
 
+/// Panic spares those that are up the load of all; where none is, backups are there.
+#[tokio::test]
+async fn a_backup_is_asked_also_where_panic_would_ask_those_that_are_down() {
+    let two = origins(2).await;
+    let tables = [table(&two[0], "weight = 1"), table(&two[1], "backup = true")];
+    let rig = rig(&tables, "[site.health]\npanic = \"30%\"").await;
+    two[0].die().await;
+    for _ in 0..4 {
+        assert_eq!(rig.get("/").await.status, 200);
+    }
+    assert_eq!(counts(&two), [0, 4]);
+}
+
+/// The first that is tried leaves one that is up, which is panic.
+#[tokio::test]
+async fn a_backup_is_asked_in_panic_when_all_others_were_tried() {
+    let three = origins(3).await;
+    let tables =
+        [table(&three[0], "weight = 1"), table(&three[1], "weight = 1"), table(&three[2], "backup = true")];
+    let rig = rig(&tables, "[site.health]\npanic = \"90%\"").await;
+    three[0].die().await;
+    three[1].die().await;
+    for _ in 0..4 {
+        assert_eq!(rig.get("/").await.status, 200);
+    }
+    assert_eq!(counts(&three), [0, 0, 4]);
+}
+
 #[tokio::test]
 async fn requests_for_one_key_stay_at_one_origin() {
     let five = origins(5).await;

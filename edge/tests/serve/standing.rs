@@ -201,6 +201,40 @@ async fn while_no_origin_takes_connections_one_request_a_second_looks_whether_on
     assert_eq!(back.count(), 3);
 }
 
+/// As without panic.
+#[tokio::test]
+async fn in_panic_too_one_request_a_second_looks_whether_an_origin_is_back_that_takes_no_connections() {
+    let place = Origin::start().await;
+    place.die().await;
+    let rig = rig(&[Arc::new(place)], "[site.health]\npanic = \"50%\"").await;
+    for second in 0..4 {
+        assert_eq!(rig.get("/").await.status, 502, "{second} s");
+        for _ in 0..3 {
+            assert_eq!(rig.get("/").await.status, 503, "{second} s");
+        }
+        rig.pass(1);
+    }
+}
+
+#[tokio::test]
+async fn in_panic_an_origin_is_asked_though_all_fail_their_checks() {
+    let statuses = statuses([503, 503]);
+    let both = origins(&statuses).await;
+    let health = "[site.health]\npath = \"/healthz\"\ninterval = \"1s\"\nfall = 1\nrise = 1";
+    let ask = async |panic: &str| {
+        let rig = rig(&both, &format!("{health}\n{panic}")).await;
+        checks(&rig, &both[0], "failed", 1).await;
+        checks(&rig, &both[1], "failed", 1).await;
+        let before = asked(&both[0]) + asked(&both[1]);
+        for _ in 0..4 {
+            assert_eq!(rig.get("/").await.status, 503);
+        }
+        asked(&both[0]) + asked(&both[1]) - before
+    };
+    assert_eq!(ask("").await, 0);
+    assert_eq!(ask("panic = \"50%\"").await, 4);
+}
+
 #[tokio::test]
 async fn when_too_few_are_up_all_are_asked() {
     let statuses = statuses([200, 503, 503]);

@@ -142,20 +142,25 @@ fn where_all_are_down_one_is_asked_all_the_same_but_not_more_than_it_can_take() 
     for second in 0..10 {
         refusing.failed(Fault::NoConnection, at(second));
     }
-    assert!(!refusing.take_as_last(at(9)));
-    assert!(refusing.take_as_last(at(10)) && !refusing.take_as_last(at(10)));
-    assert!(refusing.take_as_last(at(11)));
+    assert!(!refusing.take_as_last(false, at(9)));
+    assert!(refusing.take_as_last(false, at(10)) && !refusing.take_as_last(false, at(10)));
+    assert!(refusing.take_as_last(false, at(11)));
     let mut silent = Standing::default();
     for _ in 0..9 {
         silent.failed(Fault::NoResponse, at(0));
     }
-    assert!(silent.take_as_last(at(0)) && silent.take_as_last(at(0)));
+    assert!(silent.take_as_last(false, at(0)) && silent.take_as_last(false, at(0)));
     let mut drained = Standing::default();
     drained.drain(true, at(0));
-    assert!(!drained.take_as_last(at(0)) && !drained.take(at(0)));
+    assert!(!drained.take_as_last(false, at(0)) && !drained.take(at(0)));
     let mut unfit = Standing::default();
     unfit.checked(false, 1, 1, at(0));
-    assert!(!unfit.take_as_last(at(0)));
+    assert!(!unfit.take_as_last(false, at(0)));
+    // In panic nobody asks the checks, and one that takes no connections is spared all the same.
+    assert!(unfit.take_as_last(true, at(0)) && unfit.take_as_last(true, at(0)));
+    unfit.failed(Fault::NoConnection, at(1));
+    assert!(!unfit.take_as_last(true, at(1)) && unfit.take_as_last(true, at(2)));
+    assert!(!drained.take_as_last(true, at(0)));
 }
 
 proptest! {
