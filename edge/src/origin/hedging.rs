@@ -92,7 +92,7 @@ impl Origins {
             outcome = &mut one => match outcome {
                 outcome @ Exchange::Answered(_) => (first, outcome),
                 failed => {
-                    self.note_failed(first.index, &failed);
+                    self.note_failed(&first, &failed);
                     (second, other.won(two.await))
                 }
             },
@@ -101,13 +101,16 @@ impl Origins {
                 Exchange::Answered(response) if response.status().is_server_error() => match one.await {
                     outcome @ Exchange::Answered(_) => (first, outcome),
                     failed => {
-                        self.note_failed(first.index, &failed);
+                        self.note_failed(&first, &failed);
                         (second, Exchange::Answered(response))
                     }
                 },
-                outcome @ Exchange::Answered(_) => (second, outcome),
+                outcome @ Exchange::Answered(_) => {
+                    self.note_outrun(&first);
+                    (second, outcome)
+                }
                 failed => {
-                    self.note_failed(second.index, &failed);
+                    self.note_failed(&second, &failed);
                     (first, one.await)
                 }
             },
@@ -122,13 +125,21 @@ impl Origins {
         self.spend_retry().then_some(Begun { index, in_flight, asked, lines: Lines::Any })
     }
 
+    /// The origin that was asked first has waited longer than the other one, and nobody will know how long it takes.
+    fn note_outrun(&self, begun: &Begun) {
+        let now = self.clock.now();
+        self.all[begun.index].member.was_outrun(now.duration_since(begun.asked).unwrap_or_default(), now);
+    }
+
     /// The same as of a request that goes to one origin only.
-    fn note_failed(&self, index: usize, outcome: &Exchange) {
-        let (origin, now) = (&self.all[index].member, self.clock.now());
+    fn note_failed(&self, begun: &Begun, outcome: &Exchange) {
+        let (index, now) = (begun.index, self.clock.now());
+        let origin = &self.all[index].member;
         match outcome {
             Exchange::Lost(ProxyError::HttpResponseTransferCoding) => origin.succeeded(now),
-            Exchange::Unsent(_, error) | Exchange::Lost(error) => self.blame(index, *error, now),
-            Exchange::Refused(..) => origin.refused(now),
+            Exchange::Unsent(_, error) => self.blame(index, *error, now),
+            Exchange::Lost(error) => self.lost(index, *error, (begun.asked, now)),
+            Exchange::Refused(..) => self.refused(index, now),
             Exchange::Dropped(error, _) => origin.unanswered(*error),
             Exchange::Answered(_) => {}
         }

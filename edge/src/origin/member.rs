@@ -1,6 +1,6 @@
 //! One origin: where it is, the connections to it, and what is known of it.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use http::header::HOST;
@@ -49,6 +49,15 @@ struct Load {
     seen: Seen,
 }
 
+impl Load {
+    /// For the comparison with the others.
+    fn note(&mut self, is_error: bool, waited: Duration) {
+        self.seen.answers = self.seen.answers.saturating_add(1);
+        self.seen.errors = self.seen.errors.saturating_add(u32::from(is_error));
+        self.seen.waited = self.seen.waited.saturating_add(waited);
+    }
+}
+
 impl Member {
     /// One that is taken for healthy.
     pub(super) fn new(address: &OriginAddress, idle: Duration, metrics: OriginMetrics) -> Self {
@@ -79,7 +88,7 @@ impl Member {
 
     /// Seconds that it lately took to answer.
     pub(super) fn latency_secs(&self, now: SystemTime) -> Option<f64> {
-        self.load.lock().unwrap_or_else(PoisonError::into_inner).latency.secs(now)
+        self.load().latency.secs(now)
     }
 
     /// One more is at it, for as long as the result lives; none if it is at `most`.
@@ -145,10 +154,8 @@ impl Member {
         let is_error = status.is_server_error();
         self.metrics.answered(took);
         {
-            let mut load = self.load.lock().unwrap_or_else(PoisonError::into_inner);
-            load.seen.answers = load.seen.answers.saturating_add(1);
-            load.seen.errors = load.seen.errors.saturating_add(u32::from(is_error));
-            load.seen.waited = load.seen.waited.saturating_add(took);
+            let mut load = self.load();
+            load.note(is_error, took);
             // An error that comes quickly must not draw more requests.
             if !is_error {
                 load.latency.took(took, received);
@@ -172,7 +179,7 @@ impl Member {
 
     /// Its answers since the last time that it was looked at.
     pub(super) fn seen(&self) -> Seen {
-        let seen = std::mem::take(&mut self.load.lock().unwrap_or_else(PoisonError::into_inner).seen);
+        let seen = std::mem::take(&mut self.load().seen);
         // Their heads came, and count as answers.
         Seen { errors: seen.errors.saturating_add(self.requests.broken()).min(seen.answers), ..seen }
     }
@@ -191,9 +198,23 @@ impl Member {
     pub(super) fn refused(&self, now: SystemTime) {
         self.succeeded(now);
         self.unanswered(REFUSED);
-        let mut load = self.load.lock().unwrap_or_else(PoisonError::into_inner);
-        load.seen.answers = load.seen.answers.saturating_add(1);
-        load.seen.errors = load.seen.errors.saturating_add(1);
+        self.load().note(true, Duration::ZERO);
+    }
+
+    /// It took a request, and for so long it gave no answer: it does worse than others that answer theirs.
+    pub(super) fn lost(&self, waited: Duration) {
+        self.load().note(true, waited);
+    }
+
+    /// Another one had answered the request when it had given no answer for so long.
+    pub(super) fn was_outrun(&self, waited: Duration, now: SystemTime) {
+        let mut load = self.load();
+        load.note(false, waited);
+        load.latency.took(waited, now);
+    }
+
+    fn load(&self) -> MutexGuard<'_, Load> {
+        self.load.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// That is its fault.

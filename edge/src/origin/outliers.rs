@@ -4,20 +4,20 @@ use std::time::{Duration, SystemTime};
 
 use crate::site::origin::Outliers;
 
-/// The answers of an origin since the last look.
+/// The answers of an origin since the last look, and the requests that it took and did not answer.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(super) struct Seen {
     pub(super) answers: u32,
-    /// Of them, 5xx.
+    /// Of them, 5xx and those without an answer.
     pub(super) errors: u32,
-    /// Until the head came, of all answers together.
+    /// Until the head came or nobody waited any more, of all together.
     pub(super) waited: Duration,
 }
 
 /// Why one is an outlier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Why {
-    /// Too many 5xx.
+    /// Too many errors.
     Errors,
     /// Too slow.
     Slow,
@@ -58,9 +58,9 @@ pub(super) fn worst(all: &[Option<Seen>], rules: &Outliers) -> Option<(usize, Wh
     let judged = places().filter_map(|(place, seen)| {
         let others =
             places().filter(|(other, _)| *other != place).fold(Seen::default(), |sum, (_, one)| Seen {
-                answers: sum.answers + one.answers,
-                errors: sum.errors + one.errors,
-                waited: sum.waited + one.waited,
+                answers: sum.answers.saturating_add(one.answers),
+                errors: sum.errors.saturating_add(one.errors),
+                waited: sum.waited.saturating_add(one.waited),
             });
         let (badness, why) = judge(seen, others, rules)?;
         Some((badness, place, why))

@@ -113,7 +113,7 @@ impl Origins {
                 }
                 // It is up and has not processed the request: with any method, that may go on once.
                 Exchange::Refused(_, back) => {
-                    self.all[index].member.refused(received);
+                    self.refused(index, received);
                     let may = retry != Retry::Never && !is_over(deadline);
                     let again = back.filter(|_| may && self.spend_retry()).map(|back| Paid::mark(*back));
                     if !tries.refuse(index) {
@@ -126,7 +126,7 @@ impl Origins {
                     return Err((self.ended(index, error, received), None));
                 }
                 Exchange::Lost(error) => {
-                    self.blame(index, error, received);
+                    self.lost(index, error, (asked, received));
                     (error, spare.filter(|_| !is_over(deadline) && self.spend_retry()).map(Paid::mark))
                 }
             };
@@ -191,6 +191,18 @@ impl Origins {
         unanswered(error)
     }
 
+    /// The origin of this place refused a request that it has not processed.
+    pub(super) fn refused(&self, index: usize, now: SystemTime) {
+        self.all[index].member.refused(now);
+        self.look(now);
+    }
+
+    /// The origin of this place took a request and gave no answer.
+    pub(super) fn lost(&self, index: usize, error: ProxyError, (asked, now): Times) {
+        self.all[index].member.lost(now.duration_since(asked).unwrap_or_default());
+        self.blame(index, error, now);
+    }
+
     /// The origin of this place failed.
     pub(super) fn blame(&self, index: usize, error: ProxyError, now: SystemTime) {
         let Slot { member, address } = &self.all[index];
@@ -198,6 +210,7 @@ impl Origins {
         member.unanswered(error);
         let origin = &address.authority;
         tracing::warn!(target: "verge_edge::origin", origin, error = error.as_str(), "origin failed");
+        self.look(now);
     }
 }
 

@@ -216,6 +216,67 @@ async fn in_panic_too_one_request_a_second_looks_whether_an_origin_is_back_that_
     }
 }
 
+/// Every third of its requests is answered, so it never fails three in a row.
+#[tokio::test]
+async fn an_origin_that_loses_most_requests_is_taken_out_for_a_while() {
+    let (bad, good) = (Origin::start().await, origin(&statuses([200])[0]).await);
+    let rig = Rig::with(&[bad.address, good.address], "", "slow_start = \"0s\"").await;
+    let bad_address = bad.address;
+    tokio::spawn(async move {
+        for turn in 0.. {
+            let asked = bad.next_or_end().await;
+            match turn % 3 {
+                2 => asked.respond(&response("200 OK", "Cache-Control: no-store\r\n", "x")).await,
+                _ => asked.fail(),
+            }
+        }
+    });
+    // Nobody sends these again.
+    let post = async || {
+        let post = b"POST / HTTP/1.1\r\nHost: site.test\r\nContent-Length: 0\r\n\r\n";
+        rig.client().await.raw(post).await.status
+    };
+    let mut failed = 0;
+    for _ in 0..36 {
+        failed += usize::from(post().await == 502);
+    }
+    assert_eq!((failed, good.count()), (12, 18));
+    rig.pass(11);
+    // A request that is lost is an occasion to look, too.
+    assert_eq!(post().await, 502);
+    let told = told(&rig).await;
+    let of_bad = told.split(&format!("\"origin\":\"{bad_address}\"")).nth(1).unwrap();
+    let of_bad = of_bad.split("\"origin\":").next().unwrap();
+    assert!(of_bad.contains("\"state\":\"ejected\",\"why\":\"errors\""), "{told}");
+    for _ in 0..6 {
+        assert_eq!(post().await, 200);
+    }
+}
+
+#[tokio::test]
+async fn an_origin_that_others_always_outrun_is_slow() {
+    let (slow, fast) = (Origin::start().await, origin(&statuses([200])[0]).await);
+    let site = "slow_start = \"0s\"\nhedge = \"500ms\"\n[site.health]\nslow = 5";
+    let clock = Clock::standing(SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000));
+    let rig = Rig::at(clock, "\"*\"", &[slow.address, fast.address], "", site).await;
+    // It keeps all that it gets waiting.
+    let mut held = Vec::new();
+    while held.len() < 10 {
+        let mut client = rig.client().await;
+        client.send_get("/", "").await;
+        tokio::select! {
+            asked = slow.next() => {
+                held.push(asked);
+                rig.pass(1);
+                assert_eq!(client.response().await.status, 200);
+            }
+            got = client.response() => assert_eq!(got.status, 200),
+        }
+    }
+    rig.get("/").await;
+    assert!(told(&rig).await.contains("\"state\":\"ejected\",\"why\":\"slow\""), "{}", told(&rig).await);
+}
+
 #[tokio::test]
 async fn in_panic_an_origin_is_asked_though_all_fail_their_checks() {
     let statuses = statuses([503, 503]);
