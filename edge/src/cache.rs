@@ -211,14 +211,11 @@ impl Cache {
         let new = || Arc::new(Origins::new(site, &before(), &retries, with));
         let origins = same.map_or_else(new, |one| Arc::clone(&one.origins));
         let known = made.iter().filter_map(|one| one.parents.as_ref()).find(|one| one.are_parents_of(site));
-        let before = || {
-            let parents = made.iter().filter_map(|one| one.parents.clone());
-            parents.collect::<Vec<_>>()
-        };
-        let new = || Origins::parents(site, &before(), &retries, with).map(Arc::new);
+        let parents = || made.iter().filter_map(|one| one.parents.clone()).collect::<Vec<_>>();
+        let new = || Origins::parents(site, &parents(), &retries, with).map(Arc::new);
         let parents = known.map_or_else(new, |known| Some(Arc::clone(known)));
         let known: Vec<Arc<Canary>> = made.iter().filter_map(|one| one.canary.clone()).collect();
-        let canary = Canary::of(site, &known, || Origins::canary(site, &retries, with));
+        let canary = Canary::of(site, &known, || Origins::canary(site, &before(), &retries, with));
         let metrics = self.metrics.site(site.name.as_str());
         let tally = Tally::default();
         let (clock_told, circle_told) = (AtomicBool::new(false), AtomicBool::new(false));

@@ -135,19 +135,19 @@ pub enum Retry {
 }
 
 impl Origins {
-    /// The origins of a site, which has one at least. Those that are in `before`, too, keep their connections and what is
-    /// known of them; the others are taken for healthy.
+    /// The origins of a site, which has one at least. Those that are in `before`, too, keep what is known of them, and their
+    /// connections if these are made as before; the others are taken for healthy.
     #[must_use]
     pub fn new(site: &Site, before: &[Arc<Self>], retries: &Arc<Retries>, made: Made<'_>) -> Self {
         let group = (&*site.origins, &site.sharing, site.patience);
         Self::of(site.name.as_str(), group, before, retries, made)
     }
 
-    /// The canary of a site, if it has one.
+    /// The canary of a site, if it has one; those that are in `before` as with [`Self::new`].
     #[must_use]
-    pub fn canary(site: &Site, retries: &Arc<Retries>, made: Made<'_>) -> Option<Self> {
+    pub fn canary(site: &Site, before: &[Arc<Self>], retries: &Arc<Retries>, made: Made<'_>) -> Option<Self> {
         let group = (&*site.canary.as_ref()?.origins, &site.sharing, site.patience);
-        Some(Self::of(site.name.as_str(), group, &[], retries, made))
+        Some(Self::of(site.name.as_str(), group, before, retries, made))
     }
 
     /// The parents of a site, if it has any; those that are in `before` as with [`Self::new`].
@@ -179,11 +179,15 @@ impl Origins {
     ) -> Self {
         let (idle, now) = (patience.idle, clock.now());
         let slot = |address: &OriginAddress| {
-            let member = before.iter().find_map(|group| group.known(address, idle)).unwrap_or_else(|| {
+            let known = || before.iter().flat_map(|group| &group.all).map(|slot| &slot.member);
+            let same = known().find(|member| member.is(address, idle)).map(Arc::clone);
+            let member = same.unwrap_or_else(|| {
+                let there = || known().find(|member| member.is_there(address));
+                let before = known().find(|member| member.is_server(address)).or_else(there);
                 let metrics = metrics.origin(name, &address.authority);
-                Arc::new(Member::new(address, idle, metrics))
+                Arc::new(Member::new(address, idle, metrics, before.map(|before| (&**before, now))))
             });
-            member.configure(address.drain, now);
+            member.configure(address.drain, sharing.checks.is_some(), now);
             Slot { address: address.clone(), member }
         };
         let all: Vec<Slot> = origins.iter().map(slot).collect();
@@ -200,10 +204,6 @@ impl Origins {
             clock: clock.clone(),
             metrics: metrics.clone(),
         }
-    }
-
-    fn known(&self, address: &OriginAddress, idle: Duration) -> Option<Arc<Member>> {
-        self.all.iter().map(|slot| &slot.member).find(|member| member.is(address, idle)).map(Arc::clone)
     }
 
     /// Whether they are those of this site, under the same rules.

@@ -49,6 +49,11 @@ impl Health {
         self.lock().standing.take_as_last(is_panic, now)
     }
 
+    /// See [`Standing::renew`].
+    pub(super) fn renew(&self, now: SystemTime) {
+        self.lock().standing.renew(now);
+    }
+
     /// Something happened to it. How it stands now, if that is another way than before.
     pub(super) fn note(
         &self,
@@ -66,11 +71,20 @@ impl Health {
         known.settle("by the operator", now)
     }
 
-    /// The config takes it out, or does not.
-    pub(super) fn configure(&self, drained: bool, now: SystemTime) -> Option<Change> {
+    /// The config takes it out, or does not; and has it checked, or does not.
+    pub(super) fn configure(&self, drained: bool, is_checked: bool, now: SystemTime) -> Option<Change> {
         let mut known = self.lock();
         known.drained = drained;
-        known.settle("by the config", now)
+        if !is_checked {
+            known.standing.end_checks(now);
+        }
+        let why = if known.switched.is_some() { "by the operator" } else { "by the config" };
+        known.settle(why, now)
+    }
+
+    /// Of an origin that nothing is known of but how the operator has switched this one, which was in its place.
+    pub(super) fn switched_as(other: &Self) -> Self {
+        Self(Mutex::new(Known { switched: other.lock().switched, ..Known::default() }))
     }
 
     /// The last changes, the newest first.

@@ -31,12 +31,12 @@ use crate::site::{OriginAddress, Patience};
 #[derive(Debug)]
 pub(super) struct Member {
     address: OriginAddress,
-    pub(super) health: Health,
+    pub(super) health: Arc<Health>,
     pool: Pool,
     names: Arc<Names>,
     /// Of an origin that is asked over TLS.
     terms: Option<Terms>,
-    load: Mutex<Load>,
+    load: Arc<Mutex<Load>>,
     requests: Arc<Requests>,
     /// Of its address: each edge knows it by the same number.
     pub(super) id: u64,
@@ -59,26 +59,51 @@ impl Load {
 }
 
 impl Member {
-    /// One that is taken for healthy.
-    pub(super) fn new(address: &OriginAddress, idle: Duration, metrics: OriginMetrics) -> Self {
-        metrics.stands(true);
+    /// One that is taken for healthy; or, where there was one in its place `before`, for what that is known to be now.
+    pub(super) fn new(
+        address: &OriginAddress,
+        idle: Duration,
+        metrics: OriginMetrics,
+        before: Option<(&Self, SystemTime)>,
+    ) -> Self {
         let pool = Pool::new(idle, address.way == Way::H2c);
-        Self {
+        let known = before.filter(|(before, _)| before.is_server(address));
+        let health = known.map(|(known, _)| Arc::clone(&known.health));
+        // Another server in the same place has a standing of its own. The operator switches the place.
+        let switched = || before.map(|(before, _)| Health::switched_as(&before.health)).unwrap_or_default();
+        let requests = || Requests::new(metrics.clone()).into();
+        let member = Self {
             names: Names::new(address, pool.clone()).into(),
             id: hash(address.authority.as_bytes()),
             address: address.clone(),
-            health: Health::default(),
+            health: health.unwrap_or_else(|| switched().into()),
             pool,
             terms: terms_of(address),
-            load: Mutex::default(),
-            requests: Requests::new(metrics.clone()).into(),
+            load: known.map(|(known, _)| Arc::clone(&known.load)).unwrap_or_default(),
+            requests: known.map_or_else(requests, |(known, _)| Arc::clone(&known.requests)),
             metrics,
+        };
+        let stands = before.map(|(_, now)| member.health.standing().stands(now));
+        member.metrics.stands(stands.is_none_or(|stands| stands == Stands::Up));
+        if let Some((_, now)) = known.filter(|(known, _)| !known.address.is_same_place(address)) {
+            member.health.renew(now);
         }
+        member
     }
 
     /// Whether it is the same one, so that its connections and what is known of it are of use.
     pub(super) fn is(&self, address: &OriginAddress, idle: Duration) -> bool {
         self.address.is_same_place(address) && self.pool.idle_timeout() == idle
+    }
+
+    /// Whether it is the same server, though it may be asked in another way.
+    pub(super) fn is_server(&self, address: &OriginAddress) -> bool {
+        self.address.is_same_server(address)
+    }
+
+    /// Whether it is in the same place, though it may be another server.
+    pub(super) fn is_there(&self, address: &OriginAddress) -> bool {
+        self.address.authority == address.authority
     }
 
     /// Requests that it is at.
@@ -240,8 +265,8 @@ impl Member {
     }
 
     /// As the config has it; see [`Health::configure`].
-    pub(super) fn configure(&self, drained: bool, now: SystemTime) {
-        self.tell(self.health.configure(drained, now));
+    pub(super) fn configure(&self, drained: bool, is_checked: bool, now: SystemTime) {
+        self.tell(self.health.configure(drained, is_checked, now));
     }
 
     /// See [`Health::switch`].

@@ -198,6 +198,19 @@ impl Standing {
         }
     }
 
+    /// Nobody checks it any more.
+    pub(super) fn end_checks(&mut self, now: SystemTime) {
+        if std::mem::take(&mut self.fails_checks) {
+            self.back_at = Some(now);
+        }
+    }
+
+    /// It is asked in another way from now on. That may mend its faults, so one request tries it at once.
+    pub(super) fn renew(&mut self, now: SystemTime) {
+        self.retry_at = self.retry_at.map(|_| now);
+        (self.refused, self.is_tried) = (false, false);
+    }
+
     /// It did so much worse than the others that it gets nothing for a while, longer each time.
     pub(super) fn eject(&mut self, now: SystemTime) {
         let quiet = self.ejected_until.and_then(|until| now.duration_since(until).ok());

@@ -106,6 +106,17 @@ impl fmt::Debug for Identity {
     }
 }
 
+impl Way {
+    /// As a URL has it.
+    fn scheme(&self) -> &'static str {
+        match self {
+            Self::Plain => "http",
+            Self::H2c => "h2c",
+            Self::Tls(_) => "https",
+        }
+    }
+}
+
 impl OriginAddress {
     /// Whether its name is a service's, whose hosts and ports DNS names (RFC 2782): `_http._tcp.app.example.com`.
     #[must_use]
@@ -132,13 +143,18 @@ impl OriginAddress {
         *self == Self { weight, backup, drain, ..other.clone() }
     }
 
+    /// Whether both are asked by the same scheme at the same place, whatever else is said of them.
+    #[must_use]
+    pub fn is_same_server(&self, other: &Self) -> bool {
+        self.authority == other.authority && self.way.scheme() == other.way.scheme()
+    }
+
     /// As people write it, without the scheme that is the rule: `10.0.0.1:80`, `https://app:443`, `unix:/run/app`.
     #[must_use]
     pub fn shown(&self) -> String {
         match self.way {
             Way::Plain => self.authority.clone(),
-            Way::H2c => format!("h2c://{}", self.authority),
-            Way::Tls(_) => format!("https://{}", self.authority),
+            Way::H2c | Way::Tls(_) => format!("{}://{}", self.way.scheme(), self.authority),
         }
     }
 }

@@ -213,6 +213,67 @@ async fn an_origin_that_stays_keeps_its_connections_and_its_standing() {
         assert_eq!(edge.rig.get(path).await.text(), "one");
     }
     assert_eq!(one.connections(), 1);
+    assert_eq!(edge.reload(&format!("{text}origin_idle_timeout = \"1s\"\n")).await.status, 200);
+    assert!(is_down().await);
+}
+
+/// Whatever a reload changes of the way in which an origin is asked.
+#[tokio::test]
+async fn an_origin_that_the_operator_has_drained_stays_so_as_long_as_it_has_its_place() {
+    let (one, two) = (origin("one").await, origin("two").await);
+    let edge = Edge::start(&two).await;
+    let put = |name: &str| {
+        let made = rcgen::generate_simple_self_signed(["app.test".to_owned()]).unwrap();
+        std::fs::write(edge.rig.folder.path().join(format!("{name}.pem")), made.cert.pem()).unwrap();
+        let key = made.signing_key.serialize_pem();
+        std::fs::write(edge.rig.folder.path().join(format!("{name}.key")), key).unwrap();
+    };
+    put("ca");
+    put("edge");
+    let written = format!("origins = [\"http://{}\"]", two.address);
+    let with = |url: &str, more: &str, settings: &str| {
+        let both = format!("origins = [\"http://{}\", {{ url = \"{url}\"{more} }}]", two.address);
+        edge.text.replace(&written, &format!("{settings}{both}"))
+    };
+    let (plain, secure) = (format!("http://{}", one.address), format!("https://{}", one.address));
+    let roots = "origin_roots = \"ca.pem\"\n";
+    let all = format!("{roots}origin_certificate = \"edge.pem\"\norigin_key = \"edge.key\"\n");
+    assert_eq!(edge.reload(&with(&plain, "", "")).await.status, 200);
+    let switch = async |drain: &str| {
+        let asked = format!("{{\"origin\": \"{}\", \"drain\": {drain}}}", one.address);
+        assert_eq!(edge.rig.ask("/origins", &asked).await.status, 200);
+    };
+    switch("true").await;
+    for (number, (text, renewed)) in [
+        (with(&plain, "", "origin_idle_timeout = \"3s\"\n"), None),
+        (with(&plain, "", "origin_title_case = true\n"), None),
+        (with(&plain, "", "origin_networks = [\"10.0.0.0/8\"]\n"), None),
+        (with(&plain, "", "origin_resolvers = [\"127.0.0.1\"]\n"), None),
+        (with(&plain, ", host = \"app.test\"", ""), None),
+        (with(&secure, "", ""), None),
+        (with(&secure, "", "origin_http2 = false\n"), None),
+        (with(&secure, "", roots), None),
+        (with(&secure, "", roots), Some("ca")),
+        (with(&secure, "", &all), None),
+        (with(&secure, "", &all), Some("edge")),
+        (with(&secure, ", sni = \"app.test\"", &all), None),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        renewed.into_iter().for_each(put);
+        assert_eq!(edge.reload(&text).await.status, 200, "{text}");
+        for path in ["a", "b", "c"] {
+            assert_eq!(edge.rig.get(&format!("/{number}{path}")).await.text(), "two", "{text}");
+        }
+        let told = edge.rig.ask("/origins", "{}").await.text();
+        assert!(told.contains("\"state\":\"drained\",\"why\":\"by the operator\""), "{told}");
+    }
+    assert_eq!((one.connections(), one.count()), (0, 0));
+    assert_eq!(edge.reload(&with(&plain, "", "slow_start = \"0s\"\n")).await.status, 200);
+    switch("null").await;
+    let got = [edge.rig.get("/x").await.text(), edge.rig.get("/y").await.text()];
+    assert!(got.contains(&"one".to_owned()), "{got:?}");
 }
 
 /// Puts a pipe in the place of a file, as one of a file system that does not answer: it is read once somebody writes.

@@ -163,6 +163,31 @@ fn where_all_are_down_one_is_asked_all_the_same_but_not_more_than_it_can_take() 
     assert!(!drained.take_as_last(true, at(0)));
 }
 
+#[test]
+fn an_origin_that_is_asked_in_another_way_is_tried_at_once() {
+    let mut origin = Standing::default();
+    for second in 0..9 {
+        origin.failed(Fault::NoConnection, at(second));
+    }
+    assert!(!origin.take(at(9)));
+    origin.renew(at(9));
+    assert!(origin.take(at(9)) && !origin.take(at(9)), "by one request");
+    assert!(origin.take_as_last(false, at(9)), "or by any where all are down");
+    origin.succeeded(at(9));
+    assert_eq!(origin.stands(at(9)), Stands::Up);
+    origin.renew(at(10));
+    assert_eq!(origin.stands(at(10)), Stands::Up);
+}
+
+#[test]
+fn an_origin_that_nobody_checks_any_more_does_not_stay_out_by_the_last_check() {
+    let mut origin = Standing::default();
+    origin.checked(false, 2, 2, at(0));
+    origin.end_checks(at(1));
+    assert_eq!(origin.stands(at(1)), Stands::Up);
+    assert!(origin.share(Duration::from_secs(10), at(1)) < 0.2, "it begins slowly");
+}
+
 proptest! {
     /// However an origin failed: once it only answers and passes checks, it is up within the longest ejection.
     #[test]
