@@ -11,6 +11,7 @@ mod access;
 mod access_log;
 mod admin;
 mod advice;
+mod contents;
 mod disk;
 mod doubts;
 mod file;
@@ -42,6 +43,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 pub use admin::{Admin, AdminAddress};
+pub use contents::contents;
 use ipnet::IpNet;
 pub use level::{LEVEL_HELP, Level};
 pub use partial::Listen;

@@ -309,6 +309,7 @@ impl Reloader {
         }
         let listeners = state.open.prepare(&config, Pool::default(), read).map_err(NotReloaded::Listener)?;
         let changes = state.written.changes(&config.written);
+        let contents = config::contents(&state.in_service, &config);
         state.in_service = config.clone();
         log::obey(&config.log.level);
         log::access::put(access_log);
@@ -317,9 +318,10 @@ impl Reloader {
         self.clients.obey(config.limits, config.trusted_proxies, config.proxy_protocol);
         self.clients.be_known_to(config.children, config.health_from);
         state.open.commit(listeners, self.operate.clone());
-        let (needs_restart, changed): (Vec<Change>, Vec<Change>) =
+        let (needs_restart, mut changed): (Vec<Change>, Vec<Change>) =
             changes.into_iter().partition(Change::needs_restart);
         state.written.take_in(&changed);
+        changed.extend(contents);
         for warning in &config.warnings {
             tracing::warn!(target: "verge_edge::reload", "{}", warning.message());
         }

@@ -124,6 +124,12 @@ impl Site {
         self.https_only.is_some() && uri.scheme_str() != Some("https")
     }
 
+    /// The site, and the route of it if it is one: the same part of another config has the same.
+    #[must_use]
+    pub fn part(&self) -> (&SiteName, Option<&str>) {
+        (&self.name, self.route.as_ref().map(|route| route.name.as_str()))
+    }
+
     /// The path and query that an origin is asked for.
     #[must_use]
     pub fn target(&self, uri: &Uri) -> PathAndQuery {

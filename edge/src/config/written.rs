@@ -84,6 +84,11 @@ impl Written {
         Self(settings)
     }
 
+    /// The value of a setting, as it is written.
+    pub(super) fn get(&self, setting: &str) -> Option<&str> {
+        self.0.get(setting).map(String::as_str)
+    }
+
     /// Counts these changes as made.
     pub(crate) fn take_in(&mut self, changes: &[Change]) {
         for Change { setting, to, .. } in changes {

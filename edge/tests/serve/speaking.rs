@@ -373,3 +373,33 @@ async fn a_socket_of_this_machine_is_an_origin() {
     let nobody = self::rig(&text(&folder.path().join("none.sock")), "", &[]).await;
     assert_eq!(nobody.get("/a").await.status, 502);
 }
+
+/// The config says the same as before.
+#[tokio::test]
+async fn a_reload_that_reads_another_authority_from_the_same_file_is_undone() {
+    let (ours, others) = (Authority::new(), Authority::new());
+    let config = server(&ours.issue("app.test", |_| {}), &["http/1.1"], None);
+    let origin = Speaker::start(Some(config), ANY).await;
+    let folder = tempfile::tempdir().unwrap();
+    let roots = folder.path().join("ca.pem");
+    std::fs::write(&roots, ours.pem()).unwrap();
+    let text = format!(
+        "listen = [\"127.0.0.1:0\"]\n[guard]\nanswers = 5\n[[site]]\nhosts = [\"*\"]\norigins = [{}]\norigin_roots = {roots:?}\n\
+         [admin]\nlisten = \"127.0.0.1:0\"\nhosts = [\"site.test\"]\n",
+        at(&origin, ", sni = \"app.test\"")
+    );
+    let rig = Rig::by(Clock::system(), &text, true).await;
+    assert_eq!(rig.get("/a").await.status, 200);
+    std::fs::write(&roots, others.pem()).unwrap();
+    rig.reload(&text).await;
+    assert_eq!(rig.get("/b").await.status, 502);
+    let undone = async {
+        while !rig.ask("/guard", "").await.text().contains("\"is_undone\":true") {
+            rig.get("/c").await;
+        }
+    };
+    soon("the end of the reload", undone).await;
+    assert_eq!(rig.get("/d").await.status, 200);
+    let told = rig.ask("/guard", "").await.text();
+    assert!(told.contains("site *: origin_roots: ") && told.contains(", with other content"), "{told}");
+}
