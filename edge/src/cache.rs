@@ -207,7 +207,12 @@ impl Cache {
         let same = made.iter().find(|one| one.origins.are_of(site));
         let retries = made.first().map_or_else(Arc::default, |one| Arc::clone(one.origins.retries()));
         let with = (&self.clock, &self.metrics);
-        let before = || made.iter().map(|one| Arc::clone(&one.origins)).collect::<Vec<_>>();
+        // A canary's origins become the site's, or the other way round, and are the same ones.
+        let before = || {
+            let canaries =
+                made.iter().filter_map(|one| one.canary.as_ref()).map(|it| Arc::clone(&it.origins));
+            made.iter().map(|one| Arc::clone(&one.origins)).chain(canaries).collect::<Vec<_>>()
+        };
         let new = || Arc::new(Origins::new(site, &before(), &retries, with));
         let origins = same.map_or_else(new, |one| Arc::clone(&one.origins));
         let known = made.iter().filter_map(|one| one.parents.as_ref()).find(|one| one.are_parents_of(site));
@@ -217,7 +222,8 @@ impl Cache {
         let known: Vec<Arc<Canary>> = made.iter().filter_map(|one| one.canary.clone()).collect();
         let canary = Canary::of(site, &known, || Origins::canary(site, &before(), &retries, with));
         let metrics = self.metrics.site(site.name.as_str());
-        let tally = Tally::default();
+        let same = made.iter().find(|one| one.site.part() == site.part());
+        let tally = Tally::after(same.map(|one| &one.tally));
         let (clock_told, circle_told) = (AtomicBool::new(false), AtomicBool::new(false));
         let number = self.sites_made.fetch_add(1, Ordering::Relaxed);
         let site = Arc::clone(site);

@@ -219,6 +219,12 @@ impl Origins {
             && self.all.iter().map(|slot| &slot.address).eq(origins)
     }
 
+    /// Whether they are these servers, asked by the same names, whatever the rules are.
+    pub(crate) fn are_at(&self, origins: &[OriginAddress]) -> bool {
+        let has = |origin: &OriginAddress| self.all.iter().any(|slot| slot.address.is_same_service(origin));
+        self.all.len() == origins.len() && origins.iter().all(has)
+    }
+
     /// The time by their clock.
     pub(crate) fn now(&self) -> SystemTime {
         self.clock.now()

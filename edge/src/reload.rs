@@ -216,7 +216,7 @@ impl Reloader {
     }
 
     fn reload_now(self: &Arc<Self>) -> Result<Reloaded, NotReloaded> {
-        let counts = guard::counts(&self.cache, self.cache.clock.now());
+        let counts = guard::known(&self.cache);
         let before = self.lock().in_service.clone();
         let reloaded = self.take_in().inspect_err(|error| {
             tracing::error!(target: "verge_edge::reload", "nothing was changed: {error}");
@@ -240,7 +240,7 @@ impl Reloader {
         let (mut state, now) = (self.lock(), self.cache.clock.now());
         let own = |watch: &&Watch| watch.number == number;
         let Some(watch) = state.history.watch.as_ref().filter(own) else { return Verdict::Over };
-        let counts = guard::counts(&self.cache, now);
+        let counts = guard::since(&self.cache);
         match watch.broken(|site| counts.get(site).copied().unwrap_or_default()) {
             Some(broken) => Verdict::Broken(broken),
             None if watch.is_running(now) => Verdict::Watched,
@@ -260,7 +260,8 @@ impl Reloader {
     fn undo(&self, number: u64, broken: &Broken) {
         let watch = self.lock().history.watch.take_if(|watch| watch.number == number);
         let Some(watch) = watch else { return };
-        if let Err(error) = self.put(watch.before.clone()) {
+        self.cache.parts().iter().for_each(|part| part.tally.forget());
+        if let Err(error) = self.put(watch.way_back(&broken.site).before.clone()) {
             tracing::error!(
                 target: "verge_edge::guard",
                 site = broken.site.as_str(),

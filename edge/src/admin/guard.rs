@@ -30,7 +30,7 @@ pub struct Undone {
     pub errors: u32,
     /// Percent of errors since the reload.
     pub percent: u32,
-    /// Percent of errors in the minute or two before it.
+    /// Percent of errors before it, as far as they are known: of the last minute or two, or of longer where few came.
     pub percent_before: u32,
     /// Milliseconds for which it was in service.
     pub in_service_ms: u64,

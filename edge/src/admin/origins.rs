@@ -11,6 +11,7 @@ use super::maintenance::{Switch, switch};
 use super::purge::site_name;
 use crate::cache::Cache;
 use crate::flight::FetchSite;
+use crate::flight::canary::Compared;
 use crate::origin::OriginStanding;
 
 /// A request to tell how origins stand, or to switch one.
@@ -59,7 +60,8 @@ pub struct CanaryTold {
     pub share: u32,
     /// Whether it gets no more, because it failed.
     pub ended: bool,
-    /// Answers and failures that count: of the last minute or two, or those by which it ended.
+    /// Answers and failures that count: of the last minute or two, of a longer time where these are few, or those by which
+    /// it ended.
     pub answers: u32,
     /// Of these, 5xx and failures.
     pub errors: u32,
@@ -97,16 +99,15 @@ pub(super) fn origins(cache: &Cache, body: &[u8]) -> Result<OriginsTold, Refused
         route: part.site.route.as_ref().map(|route| route.name.clone()),
         balance: part.site.sharing.balance.as_str().to_owned(),
         origins: part.standing(),
-        canary: canary(cache, part),
+        canary: canary(part),
     };
     Ok(OriginsTold { sites: parts.map(told).collect() })
 }
 
-fn canary(cache: &Cache, part: &FetchSite) -> Option<CanaryTold> {
+fn canary(part: &FetchSite) -> Option<CanaryTold> {
     let (canary, group) = part.canary.as_ref().zip(part.site.canary.as_ref())?;
-    let (end, now) = (canary.end(), cache.clock.now());
-    let seen = end.map_or_else(|| canary.counts(now), |end| end.seen);
-    let others = end.map_or_else(|| part.tally.counts(now), |end| end.others);
+    let end = canary.end();
+    let Compared { seen, others } = end.map_or_else(|| canary.compared(), |end| end.compared);
     Some(CanaryTold {
         share: group.percent,
         ended: end.is_some(),

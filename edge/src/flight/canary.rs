@@ -1,10 +1,10 @@
 //! A new group of origins that gets a share of a site's requests, and none once it does worse than the others.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-use super::tally::Tally;
+use super::tally::Lately;
 use crate::origin::Origins;
 use crate::site::Site;
 use crate::site::guard::{Counts, Mark};
@@ -13,10 +13,26 @@ use crate::site::guard::{Counts, Mark};
 #[derive(Debug)]
 pub struct Canary {
     /// Its origins.
-    pub origins: Origins,
-    tally: Tally,
+    pub origins: Arc<Origins>,
+    /// Of these origins: it stays theirs when other settings of the site change.
+    record: Arc<Record>,
+}
+
+/// The outcomes of a canary, and the verdict.
+#[derive(Debug, Default)]
+struct Record {
+    lately: Mutex<Lately<Compared>>,
     ended: AtomicBool,
     verdict: Mutex<Option<CanaryEnd>>,
+}
+
+/// The outcomes at a canary, and those at the others meanwhile.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Compared {
+    /// Its own.
+    pub seen: Counts,
+    /// The others'.
+    pub others: Counts,
 }
 
 /// Why a canary gets nothing any more.
@@ -24,15 +40,13 @@ pub struct Canary {
 pub struct CanaryEnd {
     /// When.
     pub at: SystemTime,
-    /// Its own outcomes.
-    pub seen: Counts,
-    /// The others' outcomes meanwhile.
-    pub others: Counts,
+    /// By what.
+    pub compared: Compared,
 }
 
 /// Whether a canary can be held against the others: these have as many answers as count, or will not have them. They get
 /// nothing beside a canary that gets all, and little beside one that gets nearly all.
-fn is_time(seen: Counts, others: Counts, mark: &Mark, share: u32) -> bool {
+fn is_time(Compared { seen, others }: Compared, mark: &Mark, share: u32) -> bool {
     let are_known = others.answers >= mark.least_answers;
     are_known || share >= 100 || seen.answers >= mark.least_answers.saturating_mul(LONGEST_WAIT)
 }
@@ -43,45 +57,70 @@ const LONGEST_WAIT: u32 = 5;
 impl Canary {
     /// One that gets its share.
     pub fn new(origins: Origins) -> Self {
-        Self { origins, tally: Tally::default(), ended: AtomicBool::new(false), verdict: Mutex::default() }
+        Self { origins: Arc::new(origins), record: Arc::default() }
     }
 
-    /// The canary of this site, or the same `before`: what is known of that stays.
+    /// The canary of this site, or the same `before`. The record of these origins stays, whatever else changes.
     pub fn of(site: &Site, before: &[Arc<Self>], new: impl FnOnce() -> Option<Origins>) -> Option<Arc<Self>> {
         let group = site.canary.as_ref()?;
-        let known = before.iter().find(|canary| canary.origins.are(&group.origins, site));
-        known.map(Arc::clone).or_else(|| Some(Arc::new(Self::new(new()?))))
+        let same = before.iter().find(|canary| canary.origins.are(&group.origins, site));
+        if let Some(same) = same {
+            return Some(Arc::clone(same));
+        }
+        let known = before.iter().find(|canary| canary.origins.are_at(&group.origins));
+        let record = known.map(|canary| Arc::clone(&canary.record)).unwrap_or_default();
+        Some(Arc::new(Self { record, ..Self::new(new()?) }))
     }
 
     /// Whether it gets a request; `chance` is below 1.
     pub fn takes(&self, site: &Site, chance: f64) -> bool {
         let share = site.canary.as_ref().map_or(0, |canary| canary.percent);
-        !self.ended.load(Ordering::Relaxed) && chance * 100.0 < f64::from(share)
+        !self.has_ended() && chance * 100.0 < f64::from(share)
     }
 
     /// Why it has ended, if it has.
     pub fn end(&self) -> Option<CanaryEnd> {
-        *self.verdict.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.record.verdict.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The outcomes of its requests, lately.
-    pub fn counts(&self, now: SystemTime) -> Counts {
-        self.tally.counts(now)
+    fn has_ended(&self) -> bool {
+        self.record.ended.load(Ordering::Relaxed)
     }
 
-    /// One of its requests came out so; ends it if it does worse than the `others`.
-    pub fn note(&self, is_error: bool, mark: &Mark, others: Counts, site: &Site, now: SystemTime) {
-        self.tally.note(is_error, now);
-        let seen = self.tally.counts(now);
+    /// The outcomes of its requests, lately, and of the others'.
+    pub fn compared(&self) -> Compared {
+        let [last, this] = self.lately().both();
+        Compared { seen: last.seen.plus(this.seen), others: last.others.plus(this.others) }
+    }
+
+    /// A request that was sent elsewhere came out so.
+    pub fn note_other(&self, is_error: bool) {
+        if !self.has_ended() {
+            self.lately().this().others.note(is_error);
+        }
+    }
+
+    /// One of its requests came out so; ends it if it does worse than the others.
+    pub fn note(&self, is_error: bool, mark: &Mark, site: &Site, now: SystemTime) {
         let share = site.canary.as_ref().map_or(0, |canary| canary.percent);
-        if !is_time(seen, others, mark, share) || !mark.is_passed(others, seen) {
+        {
+            let mut lately = self.lately();
+            // A time that says nothing by itself goes on.
+            let says_something =
+                |this: Compared| this.seen.answers >= mark.least_answers && is_time(this, mark, share);
+            lately.turn(now, says_something);
+            lately.this().seen.note(is_error);
+        }
+        let compared = self.compared();
+        let Compared { seen, others } = compared;
+        if !is_time(compared, mark, share) || !mark.is_passed(others, seen) {
             return;
         }
-        if self.ended.swap(true, Ordering::Relaxed) {
+        if self.record.ended.swap(true, Ordering::Relaxed) {
             return;
         }
-        *self.verdict.lock().unwrap_or_else(PoisonError::into_inner) =
-            Some(CanaryEnd { at: now, seen, others });
+        *self.record.verdict.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some(CanaryEnd { at: now, compared });
         let route = site.route.as_ref().map(|route| route.name.as_str());
         tracing::error!(
             target: "verge_edge::guard",
@@ -93,6 +132,10 @@ impl Canary {
             others_percent = others.percent(),
             "the canary gets no more requests: its origins fail (docs/origins.md, \"Changes that go wrong\")"
         );
+    }
+
+    fn lately(&self) -> MutexGuard<'_, Lately<Compared>> {
+        self.record.lately.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -106,7 +149,7 @@ mod tests {
         let check = |seen: u32, others: u32, share: u32, expected: bool| {
             let counts = |answers| Counts { answers, errors: 0 };
             assert_eq!(
-                is_time(counts(seen), counts(others), &mark, share),
+                is_time(Compared { seen: counts(seen), others: counts(others) }, &mark, share),
                 expected,
                 "{seen} {others} {share}"
             );

@@ -84,6 +84,9 @@ impl FetchSite {
     fn count(&self, outcome: Result<&Answered, &Unanswered>) {
         if let Some(is_error) = is_error(outcome) {
             self.tally.note(is_error, self.origins.now());
+            if let Some(canary) = &self.canary {
+                canary.note_other(is_error);
+            }
         }
     }
 
@@ -116,8 +119,7 @@ impl FetchSite {
         let told = outcome.as_ref().map_err(|(unanswered, _)| unanswered);
         let is_error = is_error(told);
         if let Some(is_error) = is_error {
-            let now = canary.origins.now();
-            canary.note(is_error, &group.mark, self.tally.counts(now), &self.site, now);
+            canary.note(is_error, &group.mark, &self.site, canary.origins.now());
         }
         match (outcome, spare) {
             (Ok(_), Some(spare)) if is_error == Some(true) && canary.origins.spend_retry() => {

@@ -14,13 +14,23 @@ use crate::site::guard::{Counts, Mark};
 pub(super) struct Watch {
     /// No other has it.
     pub(super) number: u64,
-    /// The config that comes back.
-    pub(super) before: Config,
-    pub(super) changed: Vec<Change>,
+    /// To before all that is watched.
+    all: Step,
+    /// To before the last reload, for a site that one before it has brought.
+    last: Step,
     pub(super) mark: Mark,
     since: SystemTime,
     /// The sites that it may have broken, and what came of their requests before.
     sites: Vec<(SiteName, Counts)>,
+}
+
+/// A way back.
+#[derive(Debug, Clone)]
+pub(super) struct Step {
+    /// The config that comes back.
+    pub(super) before: Config,
+    /// The changes that go.
+    pub(super) changed: Vec<Change>,
 }
 
 /// A site that a reload has broken.
@@ -53,21 +63,27 @@ impl History {
         counts: HashMap<SiteName, Counts>,
         now: SystemTime,
     ) -> Option<u64> {
+        // The file is in service, also where it says again what came back.
+        self.is_undone = false;
         if changed.is_empty() {
             return None;
         }
-        self.is_undone = false;
         self.reloads += 1;
         // Two reloads in a row: the first of them is the one to go back behind.
         let begun = self.watch.take().filter(|watch| watch.is_running(now));
         let watch = mark.map(|mark| {
-            let (before, mut all, counts) = match begun {
-                Some(Watch { before, changed, sites, .. }) => (before, changed, sites),
-                None => (before, Vec::new(), counts.into_iter().collect()),
+            let last = Step { before, changed: changed.to_vec() };
+            let (all, known) = match begun {
+                Some(Watch { mut all, sites, .. }) => {
+                    all.changed.extend_from_slice(changed);
+                    (all, sites)
+                }
+                None => (last.clone(), Vec::new()),
             };
-            all.extend(changed.iter().cloned());
-            let sites = counts.into_iter().filter(|(site, _)| concerns(&all, site)).collect();
-            Watch { number: self.reloads, before, changed: all, mark, since: now, sites }
+            // The second may break what the first one left alone, or has brought.
+            let sites: HashMap<SiteName, Counts> = counts.into_iter().chain(known).collect();
+            let sites = sites.into_iter().filter(|(site, _)| concerns(&all.changed, site)).collect();
+            Watch { number: self.reloads, all, last, mark, since: now, sites }
         });
         self.watch = watch;
         self.watch.as_ref().map(|watch| watch.number)
@@ -75,10 +91,11 @@ impl History {
 
     /// A reload was undone.
     pub(super) fn undone(&mut self, watch: &Watch, broken: &Broken, now: SystemTime) -> Undone {
+        let changed = &watch.way_back(&broken.site).changed;
         let ms = now.duration_since(watch.since).unwrap_or_default().as_millis();
         let undone = Undone {
             at: now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs(),
-            changed: watch.changed.iter().map(ToString::to_string).collect(),
+            changed: changed.iter().map(ToString::to_string).collect(),
             site: broken.site.to_string(),
             answers: broken.after.answers,
             errors: broken.after.errors,
@@ -93,7 +110,7 @@ impl History {
     }
 
     pub(super) fn told(&self) -> GuardTold {
-        let changed = self.watch.iter().flat_map(|watch| &watch.changed);
+        let changed = self.watch.iter().flat_map(|watch| &watch.all.changed);
         GuardTold {
             watched: changed.map(ToString::to_string).collect(),
             is_undone: self.is_undone,
@@ -107,14 +124,19 @@ impl Watch {
         now.duration_since(self.since).is_ok_and(|passed| passed < self.mark.window)
     }
 
-    /// The first site that the reload has broken.
-    pub(super) fn broken(&self, counts: impl Fn(&SiteName) -> Counts) -> Option<Broken> {
+    /// A site that the reload has broken, by all that came of its requests since, or by what came of the last ones.
+    pub(super) fn broken(&self, counts: impl Fn(&SiteName) -> [Counts; 2]) -> Option<Broken> {
         let broken = |(site, before): &(SiteName, Counts)| {
-            let after = counts(site);
-            let is_broken = self.mark.is_passed(*before, after);
-            is_broken.then(|| Broken { site: site.clone(), before: *before, after })
+            let after = counts(site).into_iter().find(|after| self.mark.is_passed(*before, *after))?;
+            Some(Broken { site: site.clone(), before: *before, after })
         };
         self.sites.iter().find_map(broken)
+    }
+
+    /// The way back for a site that is broken. The config before all has no place for one that it does not know.
+    pub(super) fn way_back(&self, site: &SiteName) -> &Step {
+        let is_known = self.all.before.sites.all().iter().any(|known| known.name == *site);
+        if is_known { &self.all } else { &self.last }
     }
 }
 
@@ -124,12 +146,23 @@ fn concerns(changes: &[Change], site: &SiteName) -> bool {
     changes.iter().any(|change| change.setting.starts_with(&own) || !change.setting.starts_with("site "))
 }
 
-/// The outcomes of each site's requests to its origins lately, its routes' among them.
-pub(super) fn counts(cache: &Cache, now: SystemTime) -> HashMap<SiteName, Counts> {
+/// The outcomes of each site's requests to its origins as far as they are known, its routes' among them.
+pub(super) fn known(cache: &Cache) -> HashMap<SiteName, Counts> {
     let mut all: HashMap<SiteName, Counts> = HashMap::new();
     for part in cache.parts() {
         let own = all.entry(part.site.name.clone()).or_default();
-        *own = own.plus(part.tally.counts(now));
+        *own = own.plus(part.tally.known());
+    }
+    all
+}
+
+/// The same since the config in service was taken in: all of them, and the last ones.
+pub(super) fn since(cache: &Cache) -> HashMap<SiteName, [Counts; 2]> {
+    let mut all: HashMap<SiteName, [Counts; 2]> = HashMap::new();
+    for part in cache.parts() {
+        let own = all.entry(part.site.name.clone()).or_default();
+        let [every, last] = part.tally.since();
+        *own = [own[0].plus(every), own[1].plus(last)];
     }
     all
 }

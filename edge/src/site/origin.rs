@@ -149,6 +149,16 @@ impl OriginAddress {
         self.authority == other.authority && self.way.scheme() == other.way.scheme()
     }
 
+    /// Whether both are the same to their clients: the same server, asked by the same names.
+    #[must_use]
+    pub fn is_same_service(&self, other: &Self) -> bool {
+        let name = |origin: &Self| match &origin.way {
+            Way::Tls(secure) => Some(secure.name.clone()),
+            Way::Plain | Way::H2c => None,
+        };
+        self.is_same_server(other) && self.host == other.host && name(self) == name(other)
+    }
+
     /// As people write it, without the scheme that is the rule: `10.0.0.1:80`, `https://app:443`, `unix:/run/app`.
     #[must_use]
     pub fn shown(&self) -> String {

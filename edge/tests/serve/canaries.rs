@@ -107,6 +107,146 @@ async fn a_canary_is_not_blamed_for_what_all_origins_do() {
     assert!(told.contains("\"ended\":false") && told.contains("\"others_percent\":100"), "{told}");
 }
 
+/// Five requests a minute.
+#[tokio::test]
+async fn a_canary_that_gets_little_is_judged_by_all_that_it_answered() {
+    let (old, new) = (origin("200 OK", "old").await, origin("500 No", "new").await);
+    let rig = rig(&old, &new, "share = \"50%\"\nanswers = 20").await;
+    let ended = async {
+        while !rig.ask("/origins", "{}").await.text().contains("\"ended\":true") {
+            rig.pass(12);
+            rig.get("/").await;
+        }
+    };
+    soon("the end of the canary", ended).await;
+    assert!((20..100).contains(&new.count()), "{}", new.count());
+}
+
+#[tokio::test]
+async fn a_canary_that_has_ended_gets_nothing_until_its_origins_are_others() {
+    let (old, new) = (origin("200 OK", "old").await, origin("500 No", "new").await);
+    let edge = Edge::start(&old).await;
+    let text = |site: &str, new: &Origin| {
+        let canary = format!("[site.canary]\norigins = [\"http://{}\"]\n", new.address);
+        format!("{}{site}\n{canary}share = \"100%\"\nanswers = 10\n", edge.text)
+    };
+    assert_eq!(edge.reload(&text("", &new)).await.status, 200);
+    let mut client = edge.rig.client().await;
+    let post = b"POST / HTTP/1.1\r\nHost: site.test\r\nContent-Length: 0\r\n\r\n";
+    for _ in 0..10 {
+        assert_eq!(client.raw(post).await.status, 500);
+    }
+    for other in [
+        "slow_start = \"1s\"",
+        "connect_timeout = \"2s\"",
+        "origin_idle_timeout = \"1s\"",
+        "origin_title_case = true",
+        "[site.health]\npanic = \"10%\"",
+    ] {
+        assert_eq!(edge.reload(&text(other, &new)).await.status, 200, "{other}");
+        assert_eq!(client.raw(post).await.status, 200, "{other}");
+        let told = edge.rig.ask("/origins", "{}").await.text();
+        assert!(told.contains("\"ended\":true,\"answers\":10,\"errors\":10"), "{told}");
+    }
+    assert_eq!(new.count(), 10);
+    let newer = origin("500 No", "newer").await;
+    assert_eq!(edge.reload(&text("", &newer)).await.status, 200);
+    assert_eq!(client.raw(post).await.status, 500);
+    assert_eq!((new.count(), newer.count()), (10, 1));
+}
+
+/// Waits until no reload is watched any more.
+async fn stood(edge: &Edge) {
+    let stood = async {
+        while !edge.rig.ask("/guard", "").await.text().contains("\"watched\":[]") {
+            edge.rig.pass(1);
+        }
+    };
+    soon("the end of a watch", stood).await;
+}
+
+/// Asks for this host, so many seconds apart, until a reload is undone.
+async fn until_undone(edge: &Edge, host: &str, seconds: u64) {
+    let undone = async {
+        while !edge.rig.ask("/guard", "").await.text().contains("\"is_undone\":true") {
+            edge.rig.pass(seconds);
+            get(edge, host).await;
+        }
+    };
+    soon("the end of the reload", undone).await;
+}
+
+async fn get(edge: &Edge, host: &str) -> u16 {
+    let head = format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n");
+    edge.rig.client().await.raw(head.as_bytes()).await.status
+}
+
+/// Five requests a minute.
+#[tokio::test]
+async fn a_reload_is_judged_by_all_answers_since_however_slowly_they_come() {
+    let (good, bad) = (origin("200 OK", "good").await, origin("500 No", "bad").await);
+    let edge = Edge::start(&good).await;
+    let guarded = format!("{}[guard]\nanswers = 20\nwindow = \"30m\"\n", edge.text);
+    assert_eq!(edge.reload(&guarded).await.status, 200);
+    let broken = guarded.replace(&good.address.to_string(), &bad.address.to_string());
+    assert_eq!(edge.reload(&broken).await.status, 200);
+    until_undone(&edge, "site.test", 12).await;
+    assert!(bad.count() >= 20, "{}", bad.count());
+    assert_eq!(get(&edge, "site.test").await, 200);
+    // Its errors went with it: the same is undone again.
+    let before = bad.count();
+    assert_eq!(edge.reload(&broken).await.status, 200);
+    until_undone(&edge, "site.test", 12).await;
+    assert!(bad.count() - before >= 20, "{}", bad.count());
+}
+
+#[tokio::test]
+async fn a_reload_is_not_blamed_for_a_slow_site_that_failed_before() {
+    let bad = origin("500 No", "bad").await;
+    let edge = Edge::start(&bad).await;
+    let guarded = format!("{}[guard]\nanswers = 20\nwindow = \"10m\"\n", edge.text);
+    assert_eq!(edge.reload(&guarded.replace("10m", "1s")).await.status, 200);
+    stood(&edge).await;
+    let ask = async || {
+        for _ in 0..25 {
+            edge.rig.pass(12);
+            assert_eq!(get(&edge, "site.test").await, 500);
+        }
+    };
+    ask().await;
+    assert_eq!(edge.reload(&guarded).await.status, 200);
+    ask().await;
+    stood(&edge).await;
+    let told = edge.rig.ask("/guard", "").await.text();
+    assert!(told.contains("\"is_undone\":false,\"undone\":[]"), "{told}");
+}
+
+#[tokio::test]
+async fn a_second_reload_is_watched_where_the_first_one_changed_nothing() {
+    let (good, bad) = (origin("200 OK", "good").await, origin("500 No", "bad").await);
+    let edge = Edge::start(&good).await;
+    let guarded = format!("{}[guard]\nanswers = 10\nwindow = \"5m\"\n", edge.text);
+    let site = |host: &str, origin: &Origin| {
+        format!("[[site]]\nhosts = [\"{host}\"]\norigins = [\"http://{}\"]\n", origin.address)
+    };
+    let two = format!("{guarded}{}", site("b.test", &good));
+    assert_eq!(edge.reload(&two).await.status, 200);
+    stood(&edge).await;
+    let first = format!("{two}default_ttl = \"1m\"\n");
+    assert_eq!(edge.reload(&first).await.status, 200);
+    let second = first.replacen(&good.address.to_string(), &bad.address.to_string(), 1);
+    assert_eq!(edge.reload(&second).await.status, 200);
+    until_undone(&edge, "site.test", 0).await;
+    assert_eq!(get(&edge, "site.test").await, 200);
+    // A site that the first one brought goes back to what that made it, and is not taken away.
+    assert_eq!(edge.reload(&two).await.status, 200);
+    stood(&edge).await;
+    assert_eq!(edge.reload(&format!("{two}{}", site("c.test", &good))).await.status, 200);
+    assert_eq!(edge.reload(&format!("{two}{}", site("c.test", &bad))).await.status, 200);
+    until_undone(&edge, "c.test", 0).await;
+    assert_eq!(get(&edge, "c.test").await, 200);
+}
+
 #[tokio::test]
 async fn a_reload_that_brings_parents_which_fail_is_undone() {
     let good = origin("200 OK", "good").await;
