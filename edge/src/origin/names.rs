@@ -50,7 +50,7 @@ pub async fn doubts(sites: &Sites) -> Vec<String> {
 
 async fn doubt(site: &str, origin: &OriginAddress) -> Option<String> {
     let name = &origin.authority;
-    let found: Vec<SocketAddr> = match timeout(LOOKUP_LIMIT, resolving::lookup(origin)).await {
+    let found: Vec<SocketAddr> = match timeout(LOOKUP_LIMIT, resolving::lookup(origin, &[])).await {
         Ok(Ok(found)) => found.targets.into_iter().flat_map(|target| target.addresses).collect(),
         Ok(Err(error)) => return Some(format!("site {site}: the origin {name} is not found: {error}")),
         Err(_) => return Some(format!("site {site}: the origin {name} is not found in {LOOKUP_LIMIT:?}")),

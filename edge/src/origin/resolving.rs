@@ -1,15 +1,21 @@
 //! The addresses behind an origin's name: known for as long as its TTL says, and looked up again behind the requests.
 //!
 //! Each address is asked whether it may be one ([`crate::site::reach::Reach`]) each time. A name that leads elsewhere
-//! closes idle connections and lets the others end; one that is not found any more keeps its last addresses.
+//! closes idle connections and lets the others end; one that is not found any more keeps its last addresses. So does a
+//! target of a service, or a family of addresses, about which the name servers give no answer.
 
-use std::net::SocketAddr;
+mod hosts;
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hickory_resolver::TokioResolver;
-use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverConfig, ResolverOpts};
+use hickory_resolver::config::{
+    ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts,
+};
 use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::rr::{RData, RecordType};
@@ -30,6 +36,8 @@ pub(super) struct Target {
     pub(super) priority: u16,
     pub(super) weight: u16,
     pub(super) addresses: Vec<SocketAddr>,
+    /// A service's: the name of its target.
+    pub(super) host: Option<String>,
 }
 
 /// A name server's answer about a name.
@@ -53,8 +61,13 @@ const RETRY: Duration = Duration::from_secs(1);
 /// Of the targets of SRV records: real ones are a few.
 const MOST_TARGETS: usize = 64;
 
-/// Asks for the addresses of an origin, as people write it.
-pub(super) async fn lookup(address: &OriginAddress) -> Result<Found, String> {
+/// Asks for the addresses of an origin, as people write it. `last` is where it led before.
+pub(super) async fn lookup(address: &OriginAddress, last: &[Target]) -> Result<Found, String> {
+    lookup_by(Path::new(hosts::FILE), address, last).await
+}
+
+/// The same with another hosts file.
+async fn lookup_by(hosts: &Path, address: &OriginAddress, last: &[Target]) -> Result<Found, String> {
     let text = |error: &NetError| error.to_string();
     if address.reach == Reach::Loopback {
         return by_system(address).await;
@@ -64,24 +77,28 @@ pub(super) async fn lookup(address: &OriginAddress) -> Result<Found, String> {
         Err(_) if address.resolvers.is_empty() && !address.is_service() => return by_system(address).await,
         Err(error) => return Err(error),
     };
+    let asked = Asked { hosts, resolver };
     if address.is_service() {
-        return services(&resolver, &address.authority).await.map_err(|error| text(&error));
+        return asked.services(&address.authority, last).await.map_err(|error| text(&error));
     }
     let Some((host, port)) = address.authority.rsplit_once(':') else { return Err("it has no port".into()) };
     let port = port.parse().map_err(|_| "its port is no number".to_owned())?;
-    match addresses(&resolver, host, port).await {
-        Ok((addresses, ttl)) => {
-            Ok(Found { targets: vec![Target { priority: 0, weight: 0, addresses }], ttl })
-        }
+    let last: Vec<SocketAddr> = last.iter().flat_map(|target| target.addresses.clone()).collect();
+    match asked.addresses(host, port, &last).await {
+        Ok((addresses, ttl)) => Ok(of_plain(addresses, ttl)),
         // The system may know it by other ways than DNS.
         Err(error) if address.resolvers.is_empty() && error.is_no_records_found() => by_system(address).await,
         Err(error) => Err(text(&error)),
     }
 }
 
+fn of_plain(addresses: Vec<SocketAddr>, ttl: Duration) -> Found {
+    Found { targets: vec![Target { priority: 0, weight: 0, addresses, host: None }], ttl }
+}
+
 async fn by_system(address: &OriginAddress) -> Result<Found, String> {
     let addresses = lookup_host(&address.authority).await.map_err(|error| error.to_string())?.collect();
-    Ok(Found { targets: vec![Target { priority: 0, weight: 0, addresses }], ttl: TTL_OF_SYSTEM })
+    Ok(of_plain(addresses, TTL_OF_SYSTEM))
 }
 
 /// Made for each lookup: what the system has in its resolv.conf by then counts.
@@ -100,6 +117,8 @@ fn resolver(servers: &[NameServer]) -> Result<TokioResolver, String> {
     options.timeout = ANSWER_LIMIT;
     options.attempts = 1;
     options.cache_size = 8;
+    // It would ask the file for each type of record alone, and keep what it says for a day.
+    options.use_hosts_file = ResolveHosts::Never;
     if servers.iter().any(|server| server.tls.is_some()) {
         let config = secure::bare(&Roots::System).map_err(|error| error.to_string())?;
         builder = builder.with_tls_config(config);
@@ -122,34 +141,96 @@ fn name_server(server: &NameServer) -> NameServerConfig {
     config
 }
 
-async fn addresses(
-    resolver: &TokioResolver,
-    host: &str,
-    port: u16,
-) -> Result<(Vec<SocketAddr>, Duration), NetError> {
-    let found = resolver.lookup_ip(host).await?;
-    let ttl = Instant::from_std(found.valid_until()).saturating_duration_since(monotonic());
-    Ok((found.iter().map(|address| SocketAddr::new(address, port)).collect(), ttl))
+/// The places where a name is looked for.
+struct Asked<'a> {
+    hosts: &'a Path,
+    resolver: TokioResolver,
 }
 
-/// RFC 2782.
-async fn services(resolver: &TokioResolver, name: &str) -> Result<Found, NetError> {
-    let records = resolver.lookup(name, RecordType::SRV).await?;
-    let mut ttl = Instant::from_std(records.valid_until()).saturating_duration_since(monotonic());
-    let mut targets = Vec::new();
-    for record in records.answers().iter().take(MOST_TARGETS) {
-        let RData::SRV(service) = &record.data else { continue };
-        // A dot: the service is decidedly not there.
-        if service.target.is_root() {
-            continue;
+impl Asked<'_> {
+    /// The addresses of a host, and how long they hold. Where nobody knows those of one family for now, the `last` ones stay.
+    async fn addresses(
+        &self,
+        host: &str,
+        port: u16,
+        last: &[SocketAddr],
+    ) -> Result<(Vec<SocketAddr>, Duration), NetError> {
+        let at_port = |ip: IpAddr| SocketAddr::new(ip, port);
+        let pinned = hosts::addresses(self.hosts, host).await;
+        if !pinned.is_empty() {
+            return Ok((pinned.into_iter().map(at_port).collect(), TTL_OF_SYSTEM));
         }
-        let found = addresses(resolver, &service.target.to_string(), service.port).await;
-        // One whose target is not found must not take the others with it.
-        let Ok((addresses, of_target)) = found else { continue };
-        ttl = ttl.min(of_target);
-        targets.push(Target { priority: service.priority, weight: service.weight, addresses });
+        let (mut addresses, mut ttl, mut nothing, name) = match self.resolver.lookup_ip(host).await {
+            Ok(found) => {
+                let addresses: Vec<SocketAddr> = found.iter().map(at_port).collect();
+                (addresses, left(found.valid_until()), None, found.query().name().to_string())
+            }
+            // That is said of the first family. The other one may have failed.
+            Err(error) if error.is_no_records_found() && !error.is_nx_domain() => {
+                (Vec::new(), MOST_TTL, Some(error), host.to_owned())
+            }
+            Err(error) => return Err(error),
+        };
+        for family in [RecordType::AAAA, RecordType::A] {
+            let is_of = |address: &SocketAddr| address.is_ipv6() == (family == RecordType::AAAA);
+            let mut last = last.iter().copied().filter(is_of).peekable();
+            if addresses.iter().any(is_of) || nothing.is_none() && last.peek().is_none() {
+                continue;
+            }
+            // The resolver tells of one family alone also where the question for the other one failed.
+            match self.resolver.lookup(name.as_str(), family).await {
+                Ok(again) => {
+                    ttl = ttl.min(left(again.valid_until()));
+                    let ips = again.answers().iter().filter_map(|record| record.data.ip_addr());
+                    addresses.extend(ips.map(at_port));
+                }
+                Err(error) if error.is_no_records_found() => {}
+                Err(error) => {
+                    ttl = RETRY;
+                    addresses.extend(last);
+                    nothing = nothing.map(|_| error);
+                }
+            }
+        }
+        match nothing {
+            Some(error) if addresses.is_empty() => Err(error),
+            _ => Ok((addresses, ttl)),
+        }
     }
-    Ok(Found { targets, ttl })
+
+    /// RFC 2782.
+    async fn services(&self, name: &str, last: &[Target]) -> Result<Found, NetError> {
+        let records = self.resolver.lookup(name, RecordType::SRV).await?;
+        let mut ttl = left(records.valid_until());
+        let mut targets = Vec::new();
+        for record in records.answers().iter().take(MOST_TARGETS) {
+            let RData::SRV(service) = &record.data else { continue };
+            // A dot: the service is decidedly not there.
+            if service.target.is_root() {
+                continue;
+            }
+            let host = service.target.to_string();
+            let known = last.iter().find(|target| target.host.as_ref() == Some(&host));
+            let known = known.into_iter().flat_map(|target| &target.addresses);
+            let known: Vec<SocketAddr> =
+                known.map(|address| SocketAddr::new(address.ip(), service.port)).collect();
+            let (addresses, of_target) = match self.addresses(&host, service.port, &known).await {
+                Ok(found) => found,
+                // One whose target does not exist must not take the others with it.
+                Err(error) if error.is_no_records_found() => continue,
+                // For the moment nobody says where it is: it stays where it was.
+                Err(_) => (known, RETRY),
+            };
+            ttl = ttl.min(of_target);
+            let (priority, weight) = (service.priority, service.weight);
+            targets.push(Target { priority, weight, addresses, host: Some(host) });
+        }
+        Ok(Found { targets, ttl })
+    }
+}
+
+fn left(until: std::time::Instant) -> Duration {
+    Instant::from_std(until).saturating_duration_since(monotonic())
 }
 
 /// All that is known of an origin's name.
@@ -228,7 +309,8 @@ impl Names {
     }
 
     async fn ask(&self) {
-        let found = match timeout(LOOKUP_LIMIT, lookup(&self.address)).await {
+        let last = self.lock().known.clone().and_then(Result::ok).unwrap_or_default();
+        let found = match timeout(LOOKUP_LIMIT, lookup(&self.address, &last)).await {
             Ok(found) => found,
             Err(_) => Err("no answer in time".to_owned()),
         };
@@ -281,10 +363,14 @@ impl Names {
     }
 }
 
-/// The same, if it differs in its order only: many name servers give it another one each time.
+/// The same, if it differs in its order only: many name servers give it another one each time. The names of targets are no
+/// places.
 fn in_any_order(known: Result<Vec<Target>, ProxyError>) -> Result<Vec<Target>, ProxyError> {
     known.map(|mut targets| {
-        targets.iter_mut().for_each(|target| target.addresses.sort_unstable());
+        for target in &mut targets {
+            target.addresses.sort_unstable();
+            target.host = None;
+        }
         targets.sort_unstable();
         targets
     })
