@@ -56,7 +56,7 @@ struct Used {
     is_given_up: AtomicBool,
 }
 
-/// Servers commonly allow 100 or more streams at once; RFC 9113 §6.5.2 asks them for no less.
+/// Servers commonly allow 100 or more streams at once; RFC 9113 §6.5.2 asks them for no less. Some allow fewer.
 const MAX_STREAMS: usize = 100;
 /// Of one response, unread.
 const STREAM_WINDOW_BYTES: u32 = 256 << 10;
@@ -88,9 +88,11 @@ impl Http2 {
         Ok(Self { sender, used, heard })
     }
 
-    /// A stream of its own; none if the connection has enough.
+    /// A stream of its own; none if the connection has enough. h2 would hold one that the origin does not allow
+    /// (SETTINGS_MAX_CONCURRENT_STREAMS) until another ends, which may be hours. One may wait where none is allowed.
     pub(super) fn share(&self) -> Option<Share> {
-        let more = |streams| (streams < MAX_STREAMS).then_some(streams + 1);
+        let most = self.sender.current_max_send_streams().clamp(1, MAX_STREAMS);
+        let more = |streams| (streams < most).then_some(streams + 1);
         self.used.streams.fetch_update(Ordering::AcqRel, Ordering::Relaxed, more).ok()?;
         Some(Share { connection: self.clone() })
     }
@@ -338,5 +340,23 @@ mod tests {
         assert_eq!((more.len(), connection.idle_since()), (MAX_STREAMS - 1, None));
         drop((share, more));
         assert!(connection.idle_since().is_some());
+    }
+
+    #[tokio::test]
+    async fn no_more_streams_are_given_than_the_origin_allows() {
+        for (allowed, given) in [(3, 3), (0, 1)] {
+            let (share, connection, theirs) = begun().await;
+            let mut origin = h2::server::Builder::new();
+            let mut origin =
+                origin.max_concurrent_streams(allowed).handshake::<_, Bytes>(theirs).await.unwrap();
+            tokio::spawn(async move { while origin.accept().await.is_some() {} });
+            // What the origin allows comes first of all.
+            while connection.sender.current_max_send_streams() == MAX_STREAMS {
+                tokio::task::yield_now().await;
+            }
+            drop(share);
+            let shares: Vec<Share> = std::iter::from_fn(|| connection.share()).collect();
+            assert_eq!(shares.len(), given);
+        }
     }
 }
