@@ -248,17 +248,19 @@ async fn connect(
 }
 
 async fn new_line(place: Place<'_>, protocols: Protocols) -> Result<Line, ProxyError> {
+    // Before the addresses are asked for: the origin may move meanwhile.
+    let moves = place.pool.moves();
     let (stream, is_http2) = dial(place.address, place.names, place.terms, protocols).await?;
     if is_http2 {
         let connection = Http2::new(stream).await?;
         let share = connection.share().expect("a new connection has room");
-        place.pool.share(&connection);
+        place.pool.share(&connection, moves);
         return Ok(Line::Shared(share));
     }
     if protocols == Protocols::Any {
         place.pool.is_own();
     }
-    Line::own(stream, place.address.title_case).await
+    Line::own(stream, place.address.title_case, moves).await
 }
 
 async fn send(

@@ -22,8 +22,14 @@ use crate::policy::headers::status::ProxyError;
 /// A connection, or a share of one.
 #[derive(Debug)]
 pub(super) enum Line {
-    /// HTTP/1.1: nothing else is sent on it meanwhile. `ended` is told when nothing will come any more.
-    Own { sender: http1::SendRequest<RequestBody>, heard: Heard, made: Instant, ended: CancellationToken },
+    /// HTTP/1.1: nothing else is sent on it meanwhile. The origin had moved so often when it was begun. `ended` is told when nothing will come any more.
+    Own {
+        sender: http1::SendRequest<RequestBody>,
+        heard: Heard,
+        moves: u64,
+        made: Instant,
+        ended: CancellationToken,
+    },
     /// HTTP/2.
     Shared(Share),
 }
@@ -41,8 +47,8 @@ pub(super) enum Protocols {
 const MAX_FIELDS: usize = 256;
 
 impl Line {
-    /// Begins HTTP/1.1 on a new connection.
-    pub(super) async fn own(stream: Stream, title_case: bool) -> Result<Self, ProxyError> {
+    /// Begins HTTP/1.1 on a new connection to an origin that had moved so often.
+    pub(super) async fn own(stream: Stream, title_case: bool, moves: u64) -> Result<Self, ProxyError> {
         let heard = Heard::default();
         let (sender, connection) = http1::Builder::new()
             .max_headers(MAX_FIELDS)
@@ -60,7 +66,7 @@ impl Line {
             drop(connection.with_upgrades().await);
             drop(tells);
         });
-        Ok(Self::Own { sender, heard, made: monotonic(), ended })
+        Ok(Self::Own { sender, heard, moves, made: monotonic(), ended })
     }
 
     /// Whether the origin has closed it.
@@ -76,6 +82,14 @@ impl Line {
         match self {
             Self::Own { made, .. } => *made,
             Self::Shared(share) => share.made(),
+        }
+    }
+
+    /// How often its origin had moved when it was begun; none if others use it, too.
+    pub(super) fn moves(&self) -> Option<u64> {
+        match self {
+            Self::Own { moves, .. } => Some(*moves),
+            Self::Shared(_) => None,
         }
     }
 

@@ -25,8 +25,8 @@ pub(super) struct Pool {
 struct Held {
     idle: Vec<Idle>,
     http2: Vec<Http2>,
-    /// Connections from before lead to where the origin was.
-    moved: Option<Instant>,
+    /// How often the origin has moved: a connection that was begun before the last time leads to where it was.
+    moves: u64,
     /// The last new connection was HTTP/2.
     speaks_http2: bool,
     /// The origin has said that it requires HTTP/1.1, which is remembered until then.
@@ -54,7 +54,7 @@ const JUST_USED: Duration = Duration::from_millis(20);
 const MAX_IDLE: usize = 128;
 /// A connection with HTTP/2 is closed with a word (GOAWAY), so it may be idle for longer: nginx closes after 75 s.
 const HTTP2_IDLE: Duration = Duration::from_secs(55);
-/// Of 100 requests each.
+/// Of 100 requests each, or as many as the origin allows.
 const MAX_HTTP2: usize = 64;
 /// The time in which nobody asks an origin again for HTTP/2 that required HTTP/1.1: it costs a request once in as long, and
 /// an origin that was changed gets HTTP/2 within it.
@@ -104,7 +104,7 @@ impl Pool {
             return;
         }
         let mut held = self.lock();
-        if Some(line.made()) < held.moved {
+        if line.moves() != Some(held.moves) {
             return;
         }
         if held.idle.len() >= MAX_IDLE {
@@ -113,12 +113,17 @@ impl Pool {
         held.idle.push(Idle { line, since: monotonic() });
     }
 
-    /// Gives no connection of now to a further request: they may lead to where the origin was.
+    /// How often the origin has moved. A connection is of the time at which its origin's addresses were asked for.
+    pub(super) fn moves(&self) -> u64 {
+        self.lock().moves
+    }
+
+    /// Gives no connection of now to a further request: they may lead to where the origin was. Nor one that is being made.
     pub(super) fn forget(&self) {
         let mut held = self.lock();
         held.idle.clear();
         held.http2.clear();
-        held.moved = Some(monotonic());
+        held.moves += 1;
         held.http1_until = None;
     }
 
@@ -143,10 +148,10 @@ impl Pool {
         self.lock().http1_until.is_some_and(|until| monotonic() < until)
     }
 
-    /// Keeps a new connection with HTTP/2 for others, too.
-    pub(super) fn share(&self, connection: &Http2) {
+    /// Keeps a new connection with HTTP/2 for others, too, unless the origin has moved more often than when it was begun.
+    pub(super) fn share(&self, connection: &Http2, moves: u64) {
         let mut held = self.lock();
-        if held.http2.len() < MAX_HTTP2 {
+        if held.moves == moves && held.http2.len() < MAX_HTTP2 {
             held.http2.push(connection.clone());
         }
         held.speaks_http2 = true;
@@ -184,5 +189,35 @@ mod tests {
         assert!(pool.require_http1() && pool.requires_http1());
         pool.forget();
         assert!(!pool.requires_http1(), "there may be another server now");
+    }
+
+    /// Its addresses were asked for before the name led elsewhere, and it came about afterwards.
+    #[tokio::test]
+    async fn a_connection_to_where_the_origin_was_is_not_kept() {
+        let pool = Pool::new(Duration::from_secs(1), true);
+        // The origin's ends stay open for as long as the test.
+        let mut theirs = Vec::new();
+        let mut stream = || {
+            let (ours, other) = tokio::net::UnixStream::pair().unwrap();
+            theirs.push(other);
+            crate::origin::Stream::Unix(ours)
+        };
+        let own = async |stream, moves| {
+            let line = Line::own(stream, false, moves).await.unwrap();
+            while !line.is_ready() {
+                tokio::task::yield_now().await;
+            }
+            line
+        };
+        let before = pool.moves();
+        pool.forget();
+        pool.put(own(stream(), before).await);
+        pool.share(&Http2::new(stream()).await.unwrap(), before);
+        assert!(pool.take(Reuse::Any, Protocols::Any).is_none());
+        let now = pool.moves();
+        pool.put(own(stream(), now).await);
+        assert!(pool.take(Reuse::Any, Protocols::Http1).is_some_and(|line| !line.is_shared()));
+        pool.share(&Http2::new(stream()).await.unwrap(), now);
+        assert!(pool.take(Reuse::Any, Protocols::Any).is_some_and(|line| line.is_shared()));
     }
 }
