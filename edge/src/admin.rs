@@ -72,7 +72,7 @@ pub use explain::{ExplainRequest, Explained, Variant};
 pub use guard::{GuardTold, Undone};
 pub use maintenance::{Maintained, MaintenanceRequest, SiteMaintenance, Switch};
 pub use objects::{ObjectTold, ObjectsRequest, ObjectsTold};
-pub use origins::{CanaryTold, OriginsRequest, OriginsTold, SiteOrigins};
+pub use origins::{CanaryTold, OriginsRequest, OriginsTold, SiteOrigins, StreamOrigins};
 pub use purge::{PurgeRequest, Purged};
 pub use reload::ReloadDone;
 pub(crate) use reload::{Reload, Reloading};
@@ -398,7 +398,7 @@ impl Admin {
         match path {
             "/explain" => json(explain::explain(cache, &body).await),
             "/maintenance" => json(maintenance::maintenance(cache, &body)),
-            "/origins" => json(origins::origins(cache, &body)),
+            "/origins" => json(origins::origins(cache, &(self.reload.streams)(), &body)),
             "/objects" => json(objects::objects(cache, &body).await),
             "/guard" => json(Ok((self.reload.guard)())),
             "/purge" => json(purge::purge(cache, &body).await),

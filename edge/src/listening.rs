@@ -40,6 +40,7 @@ use crate::admin::Reload;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::handover::{Handed, Listener as For, Row, Setting, Transport, systemd};
+use crate::origin::Origins;
 use crate::serve::{
     Carrier, Channels, Closing, Door, Limits, Listeners, Offer, Relays, SharedSocket, endpoint,
 };
@@ -199,6 +200,11 @@ impl Open {
             (Setting::Quic, &self.quic),
             (Setting::Stream, &self.streams),
         ]
+    }
+
+    /// The origins of the streams, by their names.
+    pub(crate) fn stream_origins(&self) -> Vec<(String, Arc<Origins>)> {
+        self.relays.origins()
     }
 
     fn prepare_streams(&self, config: &Config, handed: &Pool) -> Result<OfStreams, StartError> {

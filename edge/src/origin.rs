@@ -163,7 +163,7 @@ impl Origins {
         (!site.parents.is_empty()).then(|| Self::of(site.name.as_str(), group, before, retries, made))
     }
 
-    /// The origins of a stream, which has one at least; those that are in `before` as with [`Self::new`].
+    /// The origins of a stream, which has one at least, wherever it listens; those that are in `before` as with [`Self::new`].
     #[must_use]
     pub fn of_stream(relay: &Relay, before: &[Arc<Self>], clock: &Clock, metrics: &Metrics) -> Self {
         let group = (&*relay.origins, &relay.sharing, relay.patience);
@@ -225,6 +225,11 @@ impl Origins {
         self.all.len() == origins.len() && origins.iter().all(has)
     }
 
+    /// The rule by which one of them is chosen.
+    pub(crate) fn balance(&self) -> Balance {
+        self.sharing.balance
+    }
+
     /// The time by their clock.
     pub(crate) fn now(&self) -> SystemTime {
         self.clock.now()
@@ -263,14 +268,17 @@ impl Origins {
         let (mut tried, mut last) = (Vec::with_capacity(1), ProxyError::DestinationUnavailable);
         while tried.len() < MAX_ORIGINS_TRIED {
             let wish = Wish { place, ..Wish::default() };
-            let next = self.next(&mut tried, wish, None, &Course::default()).await;
-            let Ok((index, in_flight)) = next else { break };
+            let unanswered = Unanswered { failure: Failure::Unreachable, error: last };
+            let unanswered = (!tried.is_empty()).then_some(unanswered);
+            let next = self.next(&mut tried, wish, unanswered, &Course::default()).await;
+            let (index, in_flight) = next.map_err(|unanswered| unanswered.error)?;
             let (origin, asked) = (&self.all[index], self.clock.now());
             let dialled = origin.member.dial(self.patience.connect).await;
             let received = self.clock.now();
             match dialled {
                 Ok(stream) => {
                     origin.member.answered(StatusCode::OK, asked, received);
+                    self.look(received);
                     return Ok((stream, origin.address.authority.clone(), in_flight));
                 }
                 Err(error) => {

@@ -23,7 +23,7 @@ use crate::config::{self, Change, Config, ConfigError, Written};
 use crate::handover::{Handed, Row};
 use crate::listening::{Listening, Open, Pool, Read, StartError};
 use crate::log;
-use crate::origin::names;
+use crate::origin::{Origins, names};
 use crate::serve::Listeners;
 
 /// Reloads one edge's config file.
@@ -131,6 +131,11 @@ impl Reloader {
     /// Where the edge listens.
     pub(crate) fn listening(&self) -> Listening {
         self.lock().open.listening()
+    }
+
+    /// The origins of the streams.
+    pub(crate) fn stream_origins(&self) -> Vec<(String, Arc<Origins>)> {
+        self.lock().open.stream_origins()
     }
 
     /// Where the streams are.

@@ -216,7 +216,7 @@ impl handover::Offer for Heir {
 
 /// For the operator's listener.
 fn reload(reloader: Weak<Reloader>) -> admin::Reload {
-    let guarded = Weak::clone(&reloader);
+    let (guarded, relayed) = (Weak::clone(&reloader), Weak::clone(&reloader));
     let now = move || -> admin::Reloading {
         let reloader = reloader.upgrade();
         // A task of its own: it is told of in the log, also where the operator does not wait for it.
@@ -232,7 +232,8 @@ fn reload(reloader: Weak<Reloader>) -> admin::Reload {
         Box::pin(async move { reloading.await.unwrap_or_else(|error| Err(error.to_string())) })
     };
     let guard = move || guarded.upgrade().map(|reloader| reloader.guard()).unwrap_or_default();
-    admin::Reload { now: Arc::new(now), guard: Arc::new(guard) }
+    let streams = move || relayed.upgrade().map(|reloader| reloader.stream_origins()).unwrap_or_default();
+    admin::Reload { now: Arc::new(now), guard: Arc::new(guard), streams: Arc::new(streams) }
 }
 
 impl Running {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::guard::Guard;
+use super::origins::Streams;
 
 /// The settings that a reload changed, each as `setting: old → new`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,11 +20,13 @@ pub struct ReloadDone {
 /// A reload under way; the error is the config's.
 pub(crate) type Reloading = Pin<Box<dyn Future<Output = Result<ReloadDone, String>> + Send>>;
 
-/// The operator's questions about the config.
+/// The operator's questions about the config, and about what goes by it beside the sites.
 #[derive(Clone)]
 pub(crate) struct Reload {
     /// Reloads.
     pub(crate) now: Arc<dyn Fn() -> Reloading + Send + Sync>,
     /// How the last reload does.
     pub(crate) guard: Guard,
+    /// The origins of streams.
+    pub(crate) streams: Streams,
 }

@@ -1,6 +1,7 @@
 //! `verge-edge origins`: how the origins of a running edge stand; takes one out, or puts it back.
 
 use verge_edge::admin::{OriginsRequest, OriginsTold, Switch};
+use verge_edge::origin::OriginStanding;
 
 use super::Failed;
 use super::admin_client::WhichEdge;
@@ -16,9 +17,12 @@ pub(super) struct Origins {
     /// Leave this origin to the config
     #[arg(long, value_name = "HOST:PORT", group = "switch")]
     as_configured: Option<String>,
-    /// The site, by one of its hosts; without it, all
+    /// The site, by one of its hosts; without it, all sites and streams
     #[arg(long, value_name = "HOST")]
     site: Option<String>,
+    /// The stream, by its first `sni`, else its first address
+    #[arg(long, value_name = "NAME", conflicts_with = "site")]
+    stream: Option<String>,
     /// As the edge says it
     #[arg(long)]
     json: bool,
@@ -35,7 +39,7 @@ impl Origins {
         ];
         let switched = switches.into_iter().find_map(|(origin, switch)| Some((origin?, switch)));
         let (origin, drain) = switched.unzip();
-        let asked = OriginsRequest { site: self.site, origin, drain };
+        let asked = OriginsRequest { site: self.site, stream: self.stream, origin, drain };
         let told: OriginsTold = self.edge.client()?.ask("/origins", &asked).await?;
         if self.json {
             super::say(serde_json::to_string_pretty(&told).map_err(Failed::because)?);
@@ -51,13 +55,21 @@ impl Origins {
                     canary.share, canary.errors, canary.answers, canary.others_percent
                 ));
             }
-            for origin in site.origins {
-                super::say(format!("  {origin}"));
-                for change in &origin.changes {
-                    super::say(format!("    {} s ago {}: {}", change.secs_ago, change.state, change.why));
-                }
-            }
+            say_origins(&site.origins);
+        }
+        for stream in told.streams {
+            super::say(format!("stream {}, {}", stream.stream, stream.balance));
+            say_origins(&stream.origins);
         }
         Ok(())
+    }
+}
+
+fn say_origins(origins: &[OriginStanding]) {
+    for origin in origins {
+        super::say(format!("  {origin}"));
+        for change in &origin.changes {
+            super::say(format!("    {} s ago {}: {}", change.secs_ago, change.state, change.why));
+        }
     }
 }

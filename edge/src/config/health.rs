@@ -16,17 +16,17 @@ use crate::site::origin::{Ask, Checks, Outliers};
 use crate::site::{Balance, Sharing};
 
 /// Caches and pools of an origin that was started are warm by then, or are on the way.
-const DEFAULT_SLOW_START: Duration = Duration::from_secs(10);
-const DEFAULT_QUEUE: u32 = 1_000;
+pub(super) const DEFAULT_SLOW_START: Duration = Duration::from_secs(10);
+pub(super) const DEFAULT_QUEUE: u32 = 1_000;
 /// A client that waits longer has gone.
-const DEFAULT_QUEUE_LIMIT: Duration = Duration::from_secs(5);
+pub(super) const DEFAULT_QUEUE_LIMIT: Duration = Duration::from_secs(5);
 const DEFAULT_ERRORS_PERCENT: u32 = 50;
-const DEFAULT_INTERVAL: Duration = Duration::from_secs(5);
+pub(super) const DEFAULT_INTERVAL: Duration = Duration::from_secs(5);
 /// More often, checks would be a load.
-const LEAST_INTERVAL: Duration = Duration::from_millis(100);
+pub(super) const LEAST_INTERVAL: Duration = Duration::from_millis(100);
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(2);
-const DEFAULT_FALL: u32 = 3;
-const DEFAULT_RISE: u32 = 2;
+pub(super) const DEFAULT_FALL: u32 = 3;
+pub(super) const DEFAULT_RISE: u32 = 2;
 
 /// Of a site or a route.
 pub(super) fn sharing(settings: &Settings) -> Result<Sharing, Fault> {
@@ -92,7 +92,7 @@ fn checks(table: &HealthTable) -> Result<Option<Checks>, Fault> {
     }))
 }
 
-fn span(written: Option<&Spanned<Span>>, default: Duration) -> Result<Duration, Fault> {
+pub(super) fn span(written: Option<&Spanned<Span>>, default: Duration) -> Result<Duration, Fault> {
     match written {
         None => Ok(default),
         Some(span) if span.get_ref().0 < LEAST_INTERVAL => {

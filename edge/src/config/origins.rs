@@ -189,7 +189,7 @@ fn secure(
 }
 
 /// `10.0.0.53`, `10.0.0.53:5353` or `tls://9.9.9.9#dns.quad9.net`.
-fn resolvers(written: &[Spanned<String>]) -> Result<Arc<[NameServer]>, Fault> {
+pub(super) fn resolvers(written: &[Spanned<String>]) -> Result<Arc<[NameServer]>, Fault> {
     let one = |written: &Spanned<String>| {
         let text = written.get_ref();
         let (text, default_port) = match text.strip_prefix("tls://") {

@@ -1,7 +1,9 @@
 //! `[[stream]]`: connections that are passed on, whatever they carry.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::Uri;
@@ -9,12 +11,12 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::networks::{networks, trusted};
-use super::origins;
 use super::place::Fault;
 use super::settings::{OriginEntry, OriginTable};
 use super::tables::BalanceName;
 use super::unit::Span;
-use crate::site::origin::{Checks, Way};
+use super::{health, origins};
+use crate::site::origin::{Checks, NameServer, Outliers, Way};
 use crate::site::reach::Reach;
 use crate::site::relay::Relay;
 use crate::site::{Balance, HostPattern, OriginAddress, Patience, Sharing};
@@ -39,7 +41,14 @@ pub(super) struct StreamTable {
     origin_networks: Vec<Spanned<String>>,
     balance: Option<BalanceName>,
     slow_start: Option<Span>,
-    check_interval: Option<Span>,
+    check_interval: Option<Spanned<Span>>,
+    #[serde(default)]
+    health: HealthOfStream,
+    origin_requests: Option<u32>,
+    origin_queue: Option<u32>,
+    origin_queue_timeout: Option<Span>,
+    #[serde(default)]
+    origin_resolvers: Vec<Spanned<String>>,
     connect_timeout: Option<Span>,
     idle_timeout: Option<Span>,
     whole_timeout: Option<Span>,
@@ -50,10 +59,20 @@ pub(super) struct StreamTable {
     send_proxy: bool,
 }
 
+/// A `[stream.health]`: what `[site.health]` has that does not speak of requests and their answers.
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct HealthOfStream {
+    interval: Option<Spanned<Span>>,
+    timeout: Option<Spanned<Span>>,
+    fall: Option<NonZeroU32>,
+    rise: Option<NonZeroU32>,
+    slow: Option<u32>,
+    panic: Option<Spanned<String>>,
+}
+
 /// As many as clients of sites may have.
 const DEFAULT_CONNECTIONS: usize = 10_000;
-const FALL: u32 = 3;
-const RISE: u32 = 2;
 
 /// In the file's order. Relative paths start at `base`.
 pub(super) fn streams(tables: Vec<StreamTable>, base: &Path) -> Result<Vec<Stream>, Fault> {
@@ -88,7 +107,10 @@ fn stream(table: StreamTable, base: &Path) -> Result<Stream, Fault> {
     let names: Vec<HostPattern> = table.sni.iter().map(name).collect::<Result<_, _>>()?;
     let networks = networks(&table.origin_networks)?;
     let place = table.origins.span();
-    let origin = |written| origin(written, &networks, base);
+    let connect = table.connect_timeout.map_or(DEFAULT_CONNECT, |span| span.0);
+    let sharing = sharing(&table, connect)?;
+    let resolvers = origins::resolvers(&table.origin_resolvers)?;
+    let origin = |written| origin(written, (networks.as_slice(), &resolvers), base);
     let origins: Vec<OriginAddress> =
         table.origins.into_inner().into_iter().map(origin).collect::<Result<_, _>>()?;
     if origins.iter().all(|origin| origin.backup) {
@@ -97,9 +119,6 @@ fn stream(table: StreamTable, base: &Path) -> Result<Stream, Fault> {
             "a stream needs at least one origin that is no backup: \"tcp://127.0.0.1:9444\"",
         ));
     }
-    let or = |span: Option<Span>, default: Duration| span.map_or(default, |span| span.0);
-    let connect = or(table.connect_timeout, Duration::from_secs(5));
-    let checks = table.check_interval.map(|interval| checks(interval.0, connect).into());
     let relay = Relay {
         name: table.sni.first().map_or_else(|| first.to_string(), |name| name.get_ref().clone()),
         names,
@@ -111,13 +130,8 @@ fn stream(table: StreamTable, base: &Path) -> Result<Stream, Fault> {
             idle: Duration::ZERO,
             whole: None,
         },
-        sharing: Sharing {
-            balance: table.balance.map_or(Balance::default(), Balance::from),
-            slow_start: or(table.slow_start, Duration::from_secs(10)),
-            checks,
-            ..Sharing::default()
-        },
-        idle: or(table.idle_timeout, Duration::from_secs(600)),
+        sharing,
+        idle: table.idle_timeout.map_or(DEFAULT_IDLE, |span| span.0),
         whole: table.whole_timeout.map(|span| span.0).filter(|limit| !limit.is_zero()),
         most: table.connections.unwrap_or(DEFAULT_CONNECTIONS).max(1),
         introducers: trusted(&table.proxy_protocol)?,
@@ -126,16 +140,55 @@ fn stream(table: StreamTable, base: &Path) -> Result<Stream, Fault> {
     Ok(Stream { listen, relay })
 }
 
-/// A connection that comes about is all that is asked.
-fn checks(interval: Duration, timeout: Duration) -> Checks {
-    Checks { interval: interval.max(LEAST_INTERVAL), timeout, fall: FALL, rise: RISE, ask: None }
+const DEFAULT_CONNECT: Duration = Duration::from_secs(5);
+const DEFAULT_IDLE: Duration = Duration::from_secs(600);
+
+/// As of a site, but for what its requests say.
+fn sharing(table: &StreamTable, connect: Duration) -> Result<Sharing, Fault> {
+    let health = &table.health;
+    Ok(Sharing {
+        balance: table.balance.map_or(Balance::default(), Balance::from),
+        slow_start: table.slow_start.map_or(health::DEFAULT_SLOW_START, |span| span.0),
+        // Connections have no statuses.
+        outliers: Outliers { errors_percent: 0, slow_times: health.slow.unwrap_or(0) },
+        panic_percent: health::percent(health.panic.as_ref(), 0)?,
+        most_requests: table.origin_requests.unwrap_or(0),
+        queue: table.origin_queue.unwrap_or(health::DEFAULT_QUEUE),
+        queue_limit: table.origin_queue_timeout.map_or(health::DEFAULT_QUEUE_LIMIT, |span| span.0),
+        checks: checks(health, table.check_interval.as_ref(), connect)?.map(Arc::new),
+        has_others_behind: false,
+        hedge: None,
+    })
 }
 
-const LEAST_INTERVAL: Duration = Duration::from_millis(100);
+/// A connection that comes about is all that is asked. There are none where nothing about them is written.
+fn checks(
+    health: &HealthOfStream,
+    check_interval: Option<&Spanned<Span>>,
+    connect: Duration,
+) -> Result<Option<Checks>, Fault> {
+    if let (Some(twice), Some(_)) = (check_interval, &health.interval) {
+        let fault = Fault::new(twice.span(), "`interval` of [stream.health] says the same");
+        return Err(fault.help("leave one of them out"));
+    }
+    let HealthOfStream { interval, timeout, fall, rise, .. } = health;
+    let is_written = interval.is_some() || timeout.is_some() || fall.is_some() || rise.is_some();
+    if check_interval.is_none() && !is_written {
+        return Ok(None);
+    }
+    let default = check_interval.map_or(health::DEFAULT_INTERVAL, |span| span.get_ref().0);
+    Ok(Some(Checks {
+        interval: health::span(interval.as_ref(), default.max(health::LEAST_INTERVAL))?,
+        timeout: health::span(timeout.as_ref(), connect)?,
+        fall: fall.map_or(health::DEFAULT_FALL, Into::into),
+        rise: rise.map_or(health::DEFAULT_RISE, Into::into),
+        ask: None,
+    }))
+}
 
 fn origin(
     written: Spanned<OriginEntry>,
-    networks: &[ipnet::IpNet],
+    (networks, resolvers): (&[ipnet::IpNet], &Arc<[NameServer]>),
     base: &Path,
 ) -> Result<OriginAddress, Fault> {
     let span = written.span();
@@ -152,7 +205,7 @@ fn origin(
         return Err(wrong().help("`host` and `sni` are for sites: a stream passes on what the client says"));
     }
     let weight = origins::weight(weight)?;
-    let (way, title_case, resolvers) = (Way::Plain, false, std::sync::Arc::default());
+    let (way, title_case, resolvers) = (Way::Plain, false, Arc::clone(resolvers));
     if let Some(path) = url.strip_prefix("unix:").filter(|path| !path.is_empty()) {
         let path = base.join(path);
         let authority = format!("unix:{}", path.display());

@@ -7,6 +7,7 @@ use crate::site::{Patience, Rules, Site};
 use crate::store::Eviction;
 
 mod origins;
+mod streams;
 
 /// The smallest config there is to write.
 const SMALLEST: &str = r#"
@@ -371,6 +372,7 @@ const SECTIONS: &[(bool, &str)] = &[
     (false, "[admin.tls]"),
     (false, "[[site]]"),
     (false, "[[stream]]"),
+    (false, "[stream.health]"),
     (true, "[site.key]"),
     (true, "[site.request]"),
     (true, "[site.response]"),
@@ -415,7 +417,12 @@ fn the_reference_names_every_key_and_its_default() {
     // serde lists the keys that it knows; each must be in the reference.
     let site = "[[site]]\nhosts = [\"a\"]\norigins = [\"http://o\"]\n";
     for (is_below, section) in SECTIONS {
-        let above = if *is_below { site } else { "" };
+        let stream = "[[stream]]\nlisten = [\"127.0.0.1:1\"]\norigins = [\"tcp://o:1\"]\n";
+        let above = match section.starts_with("[stream.") {
+            true => stream,
+            false if *is_below => site,
+            false => "",
+        };
         let text = format!("{above}{section}\nzzzzzzzzzzzz = 1\n");
         let error = read(&text).unwrap_err().to_string();
         let keys = error.split("keys known here: ").nth(1).unwrap_or_else(|| panic!("{error}"));
@@ -427,7 +434,7 @@ fn the_reference_names_every_key_and_its_default() {
                 let line = line.trim_start_matches("# ");
                 let opens = |open: &str| line.starts_with(&format!("{open}{key}]"));
                 line.starts_with(&format!("{key} = "))
-                    || ["[", "[[", "[admin.", "[log.", "[site.", "[[site.", "[tls.", "[[tls."]
+                    || ["[", "[[", "[admin.", "[log.", "[site.", "[[site.", "[stream.", "[tls.", "[[tls."]
                         .into_iter()
                         .any(opens)
             };

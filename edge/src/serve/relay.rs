@@ -42,6 +42,8 @@ use places::{Networks, OfNetwork, Place, Places};
 pub(crate) struct Relays {
     /// By where the listener is; a reload changes them.
     by_address: ArcSwap<ByAddress>,
+    /// The origins of each, in the config's order.
+    groups: ArcSwap<Vec<(String, Arc<Origins>)>>,
     common: Common,
 }
 
@@ -164,31 +166,60 @@ fn places<'r>(before: &ByAddress, listeners: &[(SocketAddr, &'r [Relay])]) -> Ha
 
 impl Relays {
     /// None yet; `clients` are those of sites.
+/// The origins of each stream. A stream has one group of them, however many listeners it has, and through reloads that change
+/// nothing about it: so each is checked once, and what one connection finds out counts for all. An origin that a stream of the
+/// same name had before keeps what is known of it.
+fn groups<'r>(
+    before: &ByAddress,
+    listeners: &[(SocketAddr, &'r [Relay])],
+    clients: &Listeners,
+) -> Vec<(&'r Relay, Arc<Origins>)> {
+    let mut groups: Vec<(&Relay, Arc<Origins>)> = Vec::new();
+    for relay in listeners.iter().flat_map(|(_, relays)| *relays) {
+        if groups.iter().any(|(one, _)| one.shares_origins_with(relay)) {
+            continue;
+        }
+        let known = || before.values().flat_map(|streams| &streams.all);
+        let same = known().find(|stream| stream.relay.shares_origins_with(relay));
+        let origins = same.map(|stream| Arc::clone(&stream.origins)).unwrap_or_else(|| {
+            let of_name = known().filter(|stream| stream.relay.name == relay.name);
+            let before: Vec<Arc<Origins>> = of_name.map(|stream| Arc::clone(&stream.origins)).collect();
+            Origins::of_stream(relay, &before, &clients.cache().clock, clients.metrics()).into()
+        });
+        groups.push((relay, origins));
+    }
+    groups
+}
+
     pub(crate) fn new(clients: &Listeners, running: &Running) -> Self {
         let (clients, networks, running) = (clients.clone(), Arc::default(), running.clone());
-        Self { by_address: ArcSwap::default(), common: Common { clients, networks, running } }
+        let common = Common { clients, networks, running };
+        Self { by_address: ArcSwap::default(), groups: ArcSwap::default(), common }
     }
 
-    /// From now on connections to these listeners go by these rules; those that are open end by their own. An origin that a
-    /// stream of the same name had before keeps what is known of it, and the connections of that stream count.
+    /// The origins of each stream, by its name, in the config's order.
+    pub(crate) fn origins(&self) -> Vec<(String, Arc<Origins>)> {
+        self.groups.load().to_vec()
+    }
+
+    /// From now on connections to these listeners go by these rules; those that are open end by their own. The connections of
+    /// a stream that had the same name before count.
     pub(crate) fn put<'r>(&self, listeners: impl Iterator<Item = (SocketAddr, &'r [Relay])>) {
         let before = self.by_address.load_full();
         let listeners: Vec<(SocketAddr, &[Relay])> = listeners.collect();
         let places = places(&before, &listeners);
-        let (clock, metrics) = (&self.common.clients.cache().clock, self.common.clients.metrics());
+        let groups = groups(&before, &listeners, &self.common.clients);
         let stream = |relay: &Relay| {
-            let known = before.values().flat_map(|streams| &streams.all);
-            let known = known.filter(|stream| stream.relay.name == relay.name);
-            let origins: Vec<Arc<Origins>> = known.map(|stream| Arc::clone(&stream.origins)).collect();
-            Stream {
-                origins: Origins::of_stream(relay, &origins, clock, metrics).into(),
+            let (_, origins) = groups.iter().find(|(one, _)| one.shares_origins_with(relay))?;
+            Some(Stream {
+                origins: Arc::clone(origins),
                 places: Arc::clone(&places[relay.name.as_str()]),
-                metrics: metrics.stream(&relay.name),
+                metrics: self.common.clients.metrics().stream(&relay.name),
                 relay: relay.clone(),
-            }
+            })
         };
         let streams = |address: SocketAddr, relays: &[Relay]| {
-            let all = relays.iter().map(stream).collect();
+            let all = relays.iter().filter_map(stream).collect();
             let same = before.get(&address).map(|streams| Arc::clone(&streams.entering));
             let entering = same.unwrap_or_default();
             entering.obey(relays.iter().fold(0_usize, |sum, relay| sum.saturating_add(relay.most)));
@@ -198,6 +229,8 @@ impl Relays {
         self.by_address.store(Arc::new(next));
     }
 
+        let told = groups.into_iter().map(|(relay, origins)| (relay.name.clone(), origins));
+        self.groups.store(Arc::new(told.collect()));
     /// Accepts until it is drained, or the result is cancelled; and then those connections that the kernel has made already.
     pub(crate) fn listen(
         self: &Arc<Self>,

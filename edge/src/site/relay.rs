@@ -33,6 +33,14 @@ pub struct Relay {
 }
 
 impl Relay {
+    /// Whether the origins of both are the same and get their connections by the same rules: then they are one group, wherever
+    /// its clients come in.
+    #[must_use]
+    pub fn shares_origins_with(&self, other: &Self) -> bool {
+        (&self.name, &self.origins, &self.sharing, self.patience)
+            == (&other.name, &other.origins, &other.sharing, other.patience)
+    }
+
     /// How well it is for this name: an exact one before the longest wildcard; none if it is not for it.
     #[must_use]
     pub fn fits(&self, name: &str) -> Option<usize> {

@@ -74,6 +74,7 @@ mod slow;
 mod speaking;
 mod standing;
 mod staying;
+mod stream_origins;
 mod streams;
 mod targeted;
 mod targets;

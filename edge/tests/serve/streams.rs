@@ -14,12 +14,12 @@ use super::encrypted::terms;
 use super::rig::{Client, Rig, alone, soon};
 
 /// Tells its name, gives back what it gets, and says at the end of that how much it was.
-struct Echo {
-    address: SocketAddr,
+pub struct Echo {
+    pub address: SocketAddr,
     got: mpsc::UnboundedReceiver<Vec<u8>>,
 }
 
-async fn echo(name: &'static str) -> Echo {
+pub async fn echo(name: &'static str) -> Echo {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (send, got) = mpsc::unbounded_channel();
@@ -38,24 +38,24 @@ async fn echo(name: &'static str) -> Echo {
     Echo { address, got }
 }
 
-async fn rig(streams: &str) -> Rig {
+pub async fn rig(streams: &str) -> Rig {
     rig_with("", streams).await
 }
 
 /// With these settings of the file's top.
-async fn rig_with(top: &str, streams: &str) -> Rig {
+pub async fn rig_with(top: &str, streams: &str) -> Rig {
     let site = "[[site]]\nhosts = [\"*\"]\norigins = [\"http://127.0.0.1:1\"]";
     let admin = "[admin]\nlisten = \"127.0.0.1:0\"\nhosts = [\"site.test\"]";
     Rig::of(Clock::system(), &format!("listen = [\"127.0.0.1:0\"]\n{top}\n{site}\n{admin}\n{streams}\n"))
         .await
 }
 
-fn at(rig: &Rig, place: usize) -> SocketAddr {
+pub fn at(rig: &Rig, place: usize) -> SocketAddr {
     rig.running.as_ref().unwrap().streams()[place]
 }
 
 /// Sends this, and reads to the end.
-async fn talk(address: SocketAddr, parts: &[&[u8]]) -> String {
+pub async fn talk(address: SocketAddr, parts: &[&[u8]]) -> String {
     let mut client = TcpStream::connect(address).await.unwrap();
     client.set_nodelay(true).unwrap();
     for part in parts {
@@ -312,7 +312,7 @@ fn told(client: [u8; 4]) -> Vec<u8> {
     [&b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c"[..], &ends].concat()
 }
 
-async fn open(address: SocketAddr, first: &[u8]) -> TcpStream {
+pub async fn open(address: SocketAddr, first: &[u8]) -> TcpStream {
     let mut client = TcpStream::connect(address).await.unwrap();
     client.write_all(first).await.unwrap();
     let mut name = [0; 1];

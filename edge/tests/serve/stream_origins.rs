@@ -1,0 +1,72 @@
+//! The origins of streams: told, switched and bounded as those of sites are.
+
+use super::rig::{Rig, soon};
+use super::streams::{at, echo, open, rig, talk};
+
+async fn told(rig: &Rig, body: &str) -> String {
+    let got = rig.ask("/origins", body).await;
+    assert_eq!(got.status, 200, "{got:?}");
+    got.text()
+}
+
+#[tokio::test]
+async fn the_origins_of_a_stream_are_one_group_that_is_told_and_switched() {
+    let (a, b) = (echo("a").await, echo("b").await);
+    let rig = rig(&format!(
+        "[[stream]]\nlisten = [\"127.0.0.1:0\", \"127.0.0.1:0\"]\nslow_start = \"0s\"\norigins = [\"tcp://{}\", \"tcp://{}\"]\n\
+         [[stream]]\nlisten = [\"127.0.0.1:0\"]\nsni = [\"db.test\"]\nbalance = \"hash\"\norigins = [\"tcp://127.0.0.1:1\"]",
+        a.address, b.address
+    ))
+    .await;
+    // They take turns whichever listener a connection comes by.
+    assert_eq!(talk(at(&rig, 0), &[b"x"]).await, "a 1 bytes");
+    assert_eq!(talk(at(&rig, 1), &[b"x"]).await, "b 1 bytes");
+    let all = told(&rig, "{}").await;
+    let streams = all.split_once("\"streams\":").unwrap().1;
+    let head = format!(
+        "[{{\"stream\":\"127.0.0.1:0\",\"balance\":\"round-robin\",\"origins\":[{{\"origin\":\"{}\",",
+        a.address
+    );
+    assert!(streams.starts_with(&head) && streams.matches("\"stream\":").count() == 2, "{all}");
+    let drain = format!("{{\"stream\":\"127.0.0.1:0\",\"origin\":\"{}\",\"drain\":true}}", a.address);
+    assert!(told(&rig, &drain).await.contains("\"state\":\"drained\""));
+    for place in [0, 1, 0, 1] {
+        assert_eq!(talk(at(&rig, place), &[b"x"]).await, "b 1 bytes");
+    }
+    // Without a stream's name it is all streams' and sites', as here.
+    told(&rig, &format!("{{\"origin\":\"{}\",\"drain\":null}}", a.address)).await;
+    let both = [talk(at(&rig, 0), &[b"x"]).await, talk(at(&rig, 1), &[b"x"]).await];
+    assert!(both.contains(&"a 1 bytes".to_owned()), "{both:?}");
+    let of_sites = told(&rig, "{\"site\":\"*\"}").await;
+    assert!(!of_sites.contains("\"streams\""), "{of_sites}");
+    let of_one = told(&rig, "{\"stream\":\"db.test\"}").await;
+    assert!(of_one.contains("\"sites\":[]") && of_one.matches("\"stream\":").count() == 1, "{of_one}");
+    for wrong in ["{\"stream\":\"a.test\"}", "{\"stream\":\"db.test\",\"site\":\"*\"}"] {
+        assert_eq!(rig.ask("/origins", wrong).await.status, 400, "{wrong}");
+    }
+}
+
+#[tokio::test]
+async fn an_origin_of_a_stream_has_no_more_connections_than_it_may_and_others_wait_or_end() {
+    let a = echo("a").await;
+    let stream = |queue: &str| {
+        format!(
+            "[[stream]]\nlisten = [\"127.0.0.1:0\"]\norigin_requests = 1\n{queue}\norigins = [\"tcp://{}\"]\n",
+            a.address
+        )
+    };
+    let ends = rig(&stream("origin_queue = 0")).await;
+    let kept = open(at(&ends, 0), b"").await;
+    assert_eq!(talk(at(&ends, 0), &[b"x"]).await, "");
+    let why = "why=\"connection_limit_reached\"";
+    ends.until(&format!("verge_edge_stream_ended_total{{stream=\"127.0.0.1:0\",{why}}}"), 1).await;
+    drop(kept);
+    soon("a place", async { while talk(at(&ends, 0), &[b"x"]).await != "a 1 bytes" {} }).await;
+    let waits = rig(&stream("origin_queue_timeout = \"1h\"")).await;
+    let kept = open(at(&waits, 0), b"").await;
+    let next = tokio::spawn(open(at(&waits, 0), b""));
+    // Both are accepted; no more than one of them is at the origin.
+    assert!(!next.is_finished());
+    drop(kept);
+    soon("its turn", next).await.unwrap();
+}
