@@ -108,6 +108,8 @@ struct Refused<'s> {
 const HELLO_LIMIT: Duration = Duration::from_secs(5);
 /// A ClientHello with keys of several post-quantum groups has some KiB.
 const MOST_HELLO_BYTES: usize = 64 << 10;
+/// In metrics, the stream of connections that ended before anybody knew which one they are for.
+const NO_STREAM: &str = "-";
 
 /// Between two sockets of TCP the kernel moves what is much.
 async fn carry_both_ways(
@@ -164,8 +166,6 @@ fn places<'r>(before: &ByAddress, listeners: &[(SocketAddr, &'r [Relay])]) -> Ha
     most.into_iter().map(places).collect()
 }
 
-impl Relays {
-    /// None yet; `clients` are those of sites.
 /// The origins of each stream. A stream has one group of them, however many listeners it has, and through reloads that change
 /// nothing about it: so each is checked once, and what one connection finds out counts for all. An origin that a stream of the
 /// same name had before keeps what is known of it.
@@ -191,6 +191,8 @@ fn groups<'r>(
     groups
 }
 
+impl Relays {
+    /// None yet; `clients` are those of sites.
     pub(crate) fn new(clients: &Listeners, running: &Running) -> Self {
         let (clients, networks, running) = (clients.clone(), Arc::default(), running.clone());
         let common = Common { clients, networks, running };
@@ -227,10 +229,10 @@ fn groups<'r>(
         };
         let next = listeners.iter().map(|(address, relays)| (*address, streams(*address, relays))).collect();
         self.by_address.store(Arc::new(next));
-    }
-
         let told = groups.into_iter().map(|(relay, origins)| (relay.name.clone(), origins));
         self.groups.store(Arc::new(told.collect()));
+    }
+
     /// Accepts until it is drained, or the result is cancelled; and then those connections that the kernel has made already.
     pub(crate) fn listen(
         self: &Arc<Self>,
@@ -277,7 +279,10 @@ impl Streams {
         let _ = client.set_nodelay(true);
         let entered = tokio::select! {
             entered = self.enter(&mut client, canonical(from)) => entered,
-            () = self.common.running.aborted.cancelled() => return,
+            () = self.common.running.aborted.cancelled() => {
+                let why = Ended::Drained.as_str();
+                Err(Refused { stream: None, client: canonical(from).ip(), why })
+            }
         };
         match entered {
             Ok(entered) => self.pass_on(client, entered).await,
@@ -334,7 +339,10 @@ impl Streams {
         let (by, aborted) = (ends.client.ip(), &running.aborted);
         let connected = tokio::select! {
             connected = stream.origins.connect(by) => connected,
-            () = aborted.cancelled() => return,
+            () = aborted.cancelled() => {
+                let why = Ended::Drained.as_str();
+                return self.refuse(&Refused { stream: Some(stream), client: by, why });
+            }
         };
         let (mut origin, whose, _in_flight) = match connected {
             Ok(connected) => connected,
@@ -404,9 +412,12 @@ impl Streams {
 
     fn refuse(&self, refused: &Refused<'_>) {
         let Refused { stream, client, why } = *refused;
-        let known = stream.or_else(|| self.all.first());
-        if let Some(stream) = known {
-            stream.metrics.ended(why, 0, 0);
+        // A listener's only stream has all of its connections, unless it is for some names alone.
+        let only = || self.all.first().filter(|stream| self.all.len() == 1 && stream.relay.names.is_empty());
+        let stream = stream.or_else(only);
+        match stream {
+            Some(stream) => stream.metrics.ended(why, 0, 0),
+            None => self.common.clients.metrics().stream(NO_STREAM).ended(why, 0, 0),
         }
         let stream = stream.map(|stream| stream.relay.name.as_str());
         tracing::info!(target: "verge_edge::stream", %client, stream, ended = why);

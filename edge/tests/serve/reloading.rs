@@ -294,11 +294,12 @@ async fn writer(file: &Path) -> File {
 }
 
 /// The log of this thread.
+/// The lines of a log.
 #[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
+pub struct Lines(Arc<Mutex<Vec<u8>>>);
 
 impl Lines {
-    fn count(&self, wanted: &str) -> usize {
+    pub fn count(&self, wanted: &str) -> usize {
         String::from_utf8_lossy(&self.0.lock().unwrap()).matches(wanted).count()
     }
 }

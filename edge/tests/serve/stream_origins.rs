@@ -1,7 +1,11 @@
 //! The origins of streams: told, switched and bounded as those of sites are.
 
+use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpStream;
+
+use super::reloading::Lines;
 use super::rig::{Rig, soon};
-use super::streams::{at, echo, open, rig, talk};
+use super::streams::{at, echo, open, rig, rig_with, talk};
 
 async fn told(rig: &Rig, body: &str) -> String {
     let got = rig.ask("/origins", body).await;
@@ -69,4 +73,20 @@ async fn an_origin_of_a_stream_has_no_more_connections_than_it_may_and_others_wa
     assert!(!next.is_finished());
     drop(kept);
     soon("its turn", next).await.unwrap();
+}
+
+/// The client has not said yet what it wants.
+#[tokio::test]
+async fn a_connection_that_a_drain_ends_is_a_line_in_the_log() {
+    let lines = Lines::default();
+    let log = lines.clone();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || log.clone()).finish();
+    let _logging = tracing::subscriber::set_default(subscriber);
+    let stream =
+        "[[stream]]\nlisten = [\"127.0.0.1:0\"]\nsni = [\"a.test\"]\norigins = [\"tcp://127.0.0.1:1\"]";
+    let mut rig = rig_with("[limits]\ndrain = \"50ms\"", stream).await;
+    let mut silent = TcpStream::connect(at(&rig, 0)).await.unwrap();
+    soon("the end of the drain", rig.running.take().unwrap().drain()).await;
+    assert_eq!(soon("its end", silent.read(&mut [0; 1])).await.unwrap_or(0), 0);
+    assert_eq!(lines.count("ended=\"drained\""), 1);
 }
