@@ -32,6 +32,7 @@ use self::encrypted::Encrypted;
 pub use self::local::trial_of_path;
 use self::operator::{Edge, Operator};
 pub(crate) use self::reading::Read;
+pub use self::reading::inspect;
 pub(crate) use self::sockets::Pool;
 pub use self::sockets::trial;
 use self::sockets::{Bound, Families, Unwanted, is_of_both, tcp, udp};
@@ -490,17 +491,4 @@ fn carry_quic(
 /// `[::]` with the port of this address.
 fn any_v6(address: SocketAddr) -> SocketAddr {
     SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, address.port()))
-}
-
-/// The report on the certificates that a config names, as of now: a line each.
-///
-/// # Errors
-/// When a file cannot be used: a start would fail.
-pub fn inspect(config: &Config) -> Result<Vec<String>, StartError> {
-    let clock = Clock::system();
-    let files = config.admin.as_ref().and_then(|admin| admin.tls.as_ref());
-    let of_clients = config.tls.as_ref().map(|tls| encrypted::inspect(tls, &clock));
-    let of_admin = files.map(|files| own_tls::inspect(files, &clock));
-    let told: Result<Vec<_>, _> = of_clients.into_iter().chain(of_admin).collect();
-    told.map(|each| each.concat()).map_err(|error| error.placed(config))
 }

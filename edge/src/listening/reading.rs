@@ -3,6 +3,7 @@
 
 use super::encrypted;
 use super::operator;
+use super::own_tls;
 use super::start_error::StartError;
 use crate::clock::Clock;
 use crate::config::Config;
@@ -29,4 +30,17 @@ impl Read {
         let operator = config.admin.as_ref().map(|admin| operator::Read::of(admin, (&config.limits, clock)));
         Ok(Self { encrypted, operator: operator.transpose()? })
     }
+}
+
+/// The report on the certificates that a config names, as of now: a line each.
+///
+/// # Errors
+/// When a file cannot be used: a start would fail.
+pub fn inspect(config: &Config) -> Result<Vec<String>, StartError> {
+    let clock = Clock::system();
+    let files = config.admin.as_ref().and_then(|admin| admin.tls.as_ref());
+    let of_clients = config.tls.as_ref().map(|tls| encrypted::inspect(tls, &clock));
+    let of_admin = files.map(|files| own_tls::inspect(files, &clock));
+    let told: Result<Vec<_>, _> = of_clients.into_iter().chain(of_admin).collect();
+    told.map(|each| each.concat()).map_err(|error| error.placed(config))
 }
