@@ -28,6 +28,7 @@ pub use certificates::{CertificateError, Certificates, Files};
 pub use clients::{Clients, Identity, Judge};
 pub use early::Sessions;
 pub use follow::{follow, standings};
+pub use names::DnsNames;
 pub use ticketer::{Seal, Ticketer};
 pub use tickets::{SecretError, Tickets};
 

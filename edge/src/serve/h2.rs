@@ -65,8 +65,8 @@ pub(super) async fn carry(
         peer,
         identity,
         unconfirmed: stream.unconfirmed(),
+        names: terms.names_for(server_name.as_deref()),
         server_name,
-        terms: terms.clone(),
         aborted: ending.aborted.clone(),
     };
     let guard = Guard::new(stream, Arc::clone(&counts), service.cache.metrics.clone());

@@ -271,7 +271,7 @@ pub(super) fn open<'a>(
     let is_childs = service.is_child(peer.client);
     let Sender { client, scheme } = sent_by(service, peer, &headers);
     let peer = Peer { client, ..peer };
-    let uri = match target::absolute(&target, &mut headers, peer.local, scheme) {
+    let uri = match target::absolute(&target, &mut headers, peer, scheme) {
         Ok(uri) => uri,
         Err(why) => {
             let head = RequestHead { method, uri: target, headers };

@@ -23,7 +23,6 @@ use super::handler::{HEALTH_PATH, Unplaced, handle, turned_away};
 use super::limits::Limits;
 use super::room::{Busy, Occupant};
 use super::service::Service;
-use super::tls::Terms;
 use super::tls::early::Unconfirmed;
 use super::tunnel::{self, Ended, Tunnel};
 use crate::cache::Cache;
@@ -32,8 +31,9 @@ use crate::http::structured::{Dictionary, Item};
 use crate::metrics::Outcome;
 use crate::origin::RequestBody;
 use crate::pace::Slow;
-use crate::tls::Identity;
+use crate::tls::{DnsNames, Identity};
 use crate::watch::Watch;
+use head::Unfit;
 
 /// A client's connection, as each of its streams needs it.
 pub(super) struct Client {
@@ -49,7 +49,8 @@ pub(super) struct Client {
     pub(super) unconfirmed: Unconfirmed,
     /// The name that the client asked a certificate for (SNI), in lower case.
     pub(super) server_name: Option<String>,
-    pub(super) terms: Terms,
+    /// The names of the certificate that the client was shown.
+    pub(super) names: Arc<DnsNames>,
     /// Every connection ends now.
     pub(super) aborted: CancellationToken,
 }
@@ -77,9 +78,7 @@ impl Client {
             head.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
         }
         let cache = &self.service.cache;
-        let mut answer = match head::read(head, &self.limits.head, self.server_name.as_deref(), |host| {
-            self.terms.cover(host)
-        }) {
+        let mut answer = match self.read(head, version) {
             Ok(head) if self.is_spare && head.uri.path() != HEALTH_PATH => {
                 turned_away(cache, self.peer, &Unplaced::of(head, version), full(cache))
             }
@@ -99,6 +98,22 @@ impl Client {
             answer.head.status = StatusCode::BAD_GATEWAY;
         }
         answer
+    }
+
+    fn read(&self, head: RequestHead, version: Version) -> Result<RequestHead, (Unfit, Box<RequestHead>)> {
+        let server_name = self.server_name.as_deref();
+        let head = head::read(head, &self.limits.head, server_name, |host| self.speaks_for(host))?;
+        let is_trusted = || self.service.trusts(self.peer.client);
+        match head::judge_authority(&head.uri, version, is_trusted) {
+            Ok(()) => Ok(head),
+            Err(unfit) => Err((unfit, Box::new(head))),
+        }
+    }
+
+    /// Whether requests for `host` may come over this connection, which was made for another name. A proxy in front, or an edge
+    /// whose parent this one is, names the site there and not the certificate: its word is believed.
+    pub(super) fn speaks_for(&self, host: &str) -> bool {
+        self.names.cover(host) || self.service.trusts(self.peer.client)
     }
 
     /// Carries the bytes of a tunnel over a stream.

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use http::uri::{self, Parts, PathAndQuery};
 use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 
+use super::arrival::Peer;
 use crate::site::sender::Scheme;
 
 /// Why a sound request is not for this listener.
@@ -37,14 +38,17 @@ impl Misdirected {
 
 /// The target in origin form or absolute form (RFC 9112 §3.2), made absolute; puts a missing `Host` in place, and any
 /// in the one spelling that the key has, so that the origin cannot answer differently to what shares a key.
-/// `local` is the address that was asked, for HTTP/1.0 without `Host` (RFC 9112 §3.3).
+///
+/// `peer` has the address that was asked, for HTTP/1.0 without `Host` (RFC 9112 §3.3). Its scheme is that of the connection, and
+/// `scheme` that of the client. Behind a proxy they may differ: some proxies write the one into their targets, some the other.
 pub(super) fn absolute(
     uri: &Uri,
     headers: &mut HeaderMap,
-    local: SocketAddr,
+    Peer { local, scheme: hop, .. }: Peer,
     scheme: Scheme,
 ) -> Result<Uri, Misdirected> {
-    if uri.scheme_str().is_some_and(|asked| asked != scheme.as_str()) {
+    let is_one = |asked: &str| [hop, scheme].iter().any(|it| asked.eq_ignore_ascii_case(it.as_str()));
+    if uri.scheme_str().is_some_and(|asked| !is_one(asked)) {
         return Err(Misdirected::Scheme);
     }
     let told = headers.get(header::HOST);
@@ -105,19 +109,23 @@ mod tests {
     use super::*;
 
     fn check(target: &str, host: Option<&'static str>, expected: Result<&str, Misdirected>) {
-        check_over(Scheme::Http, target, host, expected);
+        check_over((Scheme::Http, Scheme::Http), target, host, expected);
     }
 
+    fn peer(local: &str, scheme: Scheme) -> Peer {
+        Peer { client: [192, 0, 2, 1].into(), local: local.parse().unwrap(), scheme }
+    }
+
+    /// `hop` is the connection's scheme.
     fn check_over(
-        scheme: Scheme,
+        (hop, scheme): (Scheme, Scheme),
         target: &str,
         host: Option<&'static str>,
         expected: Result<&str, Misdirected>,
     ) {
         let mut headers = HeaderMap::new();
         headers.extend(host.map(|host| (header::HOST, HeaderValue::from_static(host))));
-        let local = SocketAddr::from(([127, 0, 0, 1], 8080));
-        let uri = absolute(&target.parse().unwrap(), &mut headers, local, scheme);
+        let uri = absolute(&target.parse().unwrap(), &mut headers, peer("127.0.0.1:8080", hop), scheme);
         assert_eq!(uri.clone().map(|uri| uri.to_string()), expected.map(str::to_owned));
         if let Ok(uri) = uri {
             assert_eq!(headers[header::HOST], uri.authority().unwrap().as_str());
@@ -132,7 +140,7 @@ mod tests {
         check("http://x.test", Some("x.test"), Ok("http://x.test/"));
         check("http://x.test/a", None, Ok("http://x.test/a"));
         check("/a", None, Ok("http://127.0.0.1:8080/a"));
-        let mapped = "[::ffff:192.0.2.1]:80".parse().unwrap();
+        let mapped = peer("[::ffff:192.0.2.1]:80", Scheme::Http);
         let uri = absolute(&"/a".parse().unwrap(), &mut HeaderMap::new(), mapped, Scheme::Http);
         assert_eq!(uri.unwrap(), "http://192.0.2.1/a");
         check("/a", Some("[::1]:81"), Ok("http://[::1]:81/a"));
@@ -141,12 +149,24 @@ mod tests {
 
     #[test]
     fn a_target_has_the_scheme_that_the_client_used() {
+        let secure = (Scheme::Https, Scheme::Https);
         for host in ["x.test", "X.test:443", "x.test:"] {
-            check_over(Scheme::Https, "/a", Some(host), Ok("https://x.test/a"));
+            check_over(secure, "/a", Some(host), Ok("https://x.test/a"));
         }
-        check_over(Scheme::Https, "/a", Some("x.test:80"), Ok("https://x.test:80/a"));
-        check_over(Scheme::Https, "https://x.test/a", None, Ok("https://x.test/a"));
-        check_over(Scheme::Https, "http://x.test/a", None, Err(Misdirected::Scheme));
+        check_over(secure, "/a", Some("x.test:80"), Ok("https://x.test:80/a"));
+        check_over(secure, "https://x.test/a", None, Ok("https://x.test/a"));
+        check_over(secure, "HTTPS://x.test/a", None, Ok("https://x.test/a"));
+        check_over(secure, "http://x.test/a", None, Err(Misdirected::Scheme));
+    }
+
+    #[test]
+    fn a_proxy_may_write_its_own_scheme_or_its_clients() {
+        for (hop, scheme) in [(Scheme::Https, Scheme::Http), (Scheme::Http, Scheme::Https)] {
+            let expected = format!("{}://x.test/a", scheme.as_str());
+            check_over((hop, scheme), "https://x.test/a", None, Ok(&expected));
+            check_over((hop, scheme), "http://x.test/a", None, Ok(&expected));
+            check_over((hop, scheme), "ftp://x.test/a", None, Err(Misdirected::Scheme));
+        }
     }
 
     #[test]

@@ -19,7 +19,7 @@ use super::h1::patient_stream::Patient;
 use super::handshakes::Place;
 use super::room::Seat;
 use crate::site::sender::Scheme;
-use crate::tls::{Certificates, Clients, HTTP_2, Identity};
+use crate::tls::{Certificates, Clients, DnsNames, HTTP_2, Identity};
 use early::EarlyStream;
 
 /// How clients come in at a listener.
@@ -99,9 +99,9 @@ impl Terms {
         self.clients.admit(shown).map_err(|_| HandshakeFault::Refused)
     }
 
-    /// Whether a certificate that is shown here is for `host`.
-    pub(super) fn cover(&self, host: &str) -> bool {
-        self.certificates.covers(host)
+    /// The names of the certificate that a client is shown here which asks for `server_name`.
+    pub(super) fn names_for(&self, server_name: Option<&str>) -> Arc<DnsNames> {
+        self.certificates.names_for(server_name)
     }
 
     /// Agrees with the client within `deadline`.

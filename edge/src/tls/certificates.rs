@@ -17,7 +17,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
-use super::names::{Names, dns_names};
+use super::names::{DnsNames, Names};
 use super::validity::{Standing, Validity};
 
 /// A chain and its key, as files in PEM.
@@ -44,7 +44,14 @@ pub struct Ready {
 struct Set {
     files: Vec<Files>,
     chains: Vec<Arc<CertifiedKey>>,
-    names: Names<Arc<CertifiedKey>>,
+    names: Names<Shown>,
+}
+
+/// A chain that a client is shown, and the names that it is for.
+#[derive(Clone)]
+struct Shown {
+    chain: Arc<CertifiedKey>,
+    names: Arc<DnsNames>,
 }
 
 /// The state of the files when they were last read, and the time of the last look.
@@ -139,7 +146,7 @@ impl fmt::Debug for Ready {
 
 impl ResolvesServerCert for Certificates {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(Arc::clone(self.current.load().names.choose(hello.server_name())))
+        Some(Arc::clone(&self.current.load().names.choose(hello.server_name()).chain))
     }
 }
 
@@ -172,10 +179,10 @@ impl Certificates {
         self.current.store(Arc::new(set));
     }
 
-    /// Whether a certificate in service is for `host`.
+    /// The names of the certificate that a client is shown which asks for `server_name` (SNI).
     #[must_use]
-    pub fn covers(&self, host: &str) -> bool {
-        self.current.load().names.covers(host)
+    pub fn names_for(&self, server_name: Option<&str>) -> Arc<DnsNames> {
+        Arc::clone(&self.current.load().names.choose(server_name).names)
     }
 
     /// Each chain's file and until when it is good; none if that cannot be understood.
@@ -239,12 +246,13 @@ impl Certificates {
 
 impl Set {
     fn new(files: Vec<Files>, chains: Vec<Arc<CertifiedKey>>) -> Self {
-        let named = chains.iter().map(|chain| {
-            let names = chain.cert.first().map(|der| dns_names(der)).unwrap_or_default();
-            (names, Arc::clone(chain))
+        let shown = chains.iter().map(|chain| {
+            let names = chain.cert.first().map(|der| DnsNames::of(der)).unwrap_or_default();
+            Shown { chain: Arc::clone(chain), names: Arc::new(names) }
         });
-        let default = Arc::clone(chains.first().expect("the config has one certificate at least"));
-        let names = Names::new(default, named.collect());
+        let shown: Vec<Shown> = shown.collect();
+        let default = shown.first().expect("the config has one certificate at least").clone();
+        let names = Names::new(default, shown.iter().map(|shown| (&*shown.names, shown.clone())).collect());
         Self { files, chains, names }
     }
 

@@ -1,19 +1,45 @@
 //! Which certificate is for which name: an exact name, a wildcard for one label (RFC 9525 §6.3), else the first.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-/// The DNS names that a certificate is for, in lower case; none if it cannot be understood.
-pub(super) fn dns_names(certificate: &[u8]) -> Vec<String> {
-    let Ok((_, certificate)) = X509Certificate::from_der(certificate) else { return Vec::new() };
-    let Ok(Some(names)) = certificate.subject_alternative_name() else { return Vec::new() };
-    let dns = names.value.general_names.iter().filter_map(|name| match name {
-        GeneralName::DNSName(name) => Some(name.to_ascii_lowercase()),
-        _ => None,
-    });
-    dns.collect()
+/// The DNS names that one certificate is for, in lower case.
+#[derive(Debug, Default)]
+pub struct DnsNames(HashSet<String>);
+
+impl DnsNames {
+    /// Those of this certificate; none if it cannot be understood.
+    pub(super) fn of(certificate: &[u8]) -> Self {
+        let Ok((_, certificate)) = X509Certificate::from_der(certificate) else { return Self::default() };
+        let Ok(Some(names)) = certificate.subject_alternative_name() else { return Self::default() };
+        let dns = names.value.general_names.iter().filter_map(|name| match name {
+            GeneralName::DNSName(name) => Some(name.to_ascii_lowercase()),
+            _ => None,
+        });
+        Self(dns.collect())
+    }
+
+    /// Whether the certificate is for `host`.
+    #[must_use]
+    pub fn cover(&self, host: &str) -> bool {
+        find(host, |name| self.0.get(name)).is_some()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &String> {
+        self.0.iter()
+    }
+}
+
+/// The result of `get` for this name, else for the wildcard in the place of its first label (RFC 9525 §6.3).
+fn find<T>(host: &str, get: impl Fn(&str) -> Option<T>) -> Option<T> {
+    let name = host.to_ascii_lowercase();
+    let name = name.strip_suffix('.').unwrap_or(&name);
+    get(name).or_else(|| {
+        let (_, parent) = name.split_once('.')?;
+        get(&format!("*.{parent}"))
+    })
 }
 
 /// Certificates by name.
@@ -26,11 +52,11 @@ pub(super) struct Names<C> {
 impl<C: Clone> Names<C> {
     /// `certificates` with the names each is for. Where two are for one name the first is taken, and the first of all
     /// answers clients that ask for a name which none is for.
-    pub(super) fn new(default: C, certificates: Vec<(Vec<String>, C)>) -> Self {
+    pub(super) fn new(default: C, certificates: Vec<(&DnsNames, C)>) -> Self {
         let mut by_name = HashMap::new();
         for (names, certificate) in certificates {
-            for name in names {
-                by_name.entry(name).or_insert_with(|| certificate.clone());
+            for name in names.iter() {
+                by_name.entry(name.clone()).or_insert_with(|| certificate.clone());
             }
         }
         Self { by_name, default }
@@ -38,20 +64,7 @@ impl<C: Clone> Names<C> {
 
     /// The certificate for a client that asks for `server_name` (SNI, RFC 6066 §3).
     pub(super) fn choose(&self, server_name: Option<&str>) -> &C {
-        server_name.and_then(|name| self.named(&name.to_ascii_lowercase())).unwrap_or(&self.default)
-    }
-
-    /// Whether a certificate is for `host`.
-    pub(super) fn covers(&self, host: &str) -> bool {
-        self.named(&host.to_ascii_lowercase()).is_some()
-    }
-
-    fn named(&self, name: &str) -> Option<&C> {
-        let name = name.strip_suffix('.').unwrap_or(name);
-        self.by_name.get(name).or_else(|| {
-            let (_, parent) = name.split_once('.')?;
-            self.by_name.get(&format!("*.{parent}"))
-        })
+        server_name.and_then(|host| find(host, |name| self.by_name.get(name))).unwrap_or(&self.default)
     }
 }
 
@@ -61,17 +74,14 @@ mod tests {
 
     #[test]
     fn an_exact_name_comes_before_a_wildcard_and_the_first_certificate_answers_the_rest() {
-        let names = |list: &[&str]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
-        let table = Names::new(
-            0,
-            vec![
-                (names(&["a.example", "*.shop.example"]), 0),
-                (names(&["*.example", "www.shop.example", "a.example"]), 1),
-            ],
-        );
-        let check = |asked: Option<&str>, expected: i32, covered: bool| {
-            assert_eq!(*table.choose(asked), expected, "{asked:?}");
-            assert_eq!(asked.is_some_and(|name| table.covers(name)), covered, "{asked:?}");
+        let names = |list: &[&str]| DnsNames(list.iter().map(ToString::to_string).collect());
+        let certificates =
+            [names(&["a.example", "*.shop.example"]), names(&["*.example", "www.shop.example", "a.example"])];
+        let table = Names::new(0, vec![(&certificates[0], 0), (&certificates[1], 1)]);
+        let check = |asked: Option<&str>, expected: usize, covered: bool| {
+            let chosen = *table.choose(asked);
+            assert_eq!(chosen, expected, "{asked:?}");
+            assert_eq!(asked.is_some_and(|name| certificates[chosen].cover(name)), covered, "{asked:?}");
         };
         check(Some("a.example"), 0, true);
         check(Some("A.Example."), 0, true);

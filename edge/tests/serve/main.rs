@@ -40,6 +40,7 @@ mod hostile;
 mod known;
 mod large;
 mod lingering;
+mod mapping;
 mod model;
 mod moving;
 mod objects;

@@ -9,6 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 use verge_edge::clock::Clock;
 
+use super::encrypted::certificate;
 use super::rig::{Got, Origin, Rig, response};
 
 /// An edge of this name in front of an origin, with these lines for the file's top and for the site.
@@ -342,6 +343,40 @@ async fn a_parent_does_not_judge_what_its_child_let_in() {
         let got = edge.client().await.get_with(path, fields).await;
         assert_eq!(got.status, 200, "{path}: {got:?}");
         assert_eq!(got.field("strict-transport-security"), "max-age=3600");
+    }
+}
+
+/// The parent's certificate is for its own name, and its clients' requests are for the site's.
+#[tokio::test]
+async fn a_parent_over_tls_is_asked_by_its_own_name_for_clients_of_either_scheme() {
+    for (http2, protocol) in [(true, "HTTP/2"), (false, "HTTP/1.1")] {
+        let origin =
+            Origin::answering(|_| response("200 OK", "Cache-Control: max-age=60\r\n", "hello")).await;
+        let folder = tempfile::tempdir().unwrap();
+        let tls = certificate(folder.path(), &["shield.test"]);
+        let top = format!("{CHILDREN}\nlisten_tls = [\"127.0.0.1:0\"]\n[tls]\n{tls}");
+        let parent = edge("shield", origin.address, &top, "").await;
+        let address = parent.running.as_ref().unwrap().listening().tls[0];
+        let line = format!(
+            "parents = [{{ url = \"https://{address}\", sni = \"shield.test\" }}]\norigin_http2 = {http2}\norigin_roots = {:?}",
+            folder.path().join("chain.pem")
+        );
+        let proxy = "trusted_proxies = [\"127.0.0.1\"]";
+        let child = edge("child", origin.address, proxy, &line).await;
+        let sibling = edge("sibling", origin.address, proxy, &line).await;
+        for told in ["http", "https"] {
+            let fields = format!("X-Forwarded-Proto: {told}\r\n");
+            for (edge, verdict) in [(&child, "shield; fwd=uri-miss; "), (&sibling, "shield; hit; ")] {
+                let got = edge.client().await.get_with("/a", &fields).await;
+                let status = got.cache_status();
+                assert!(got.status == 200 && status.starts_with(verdict), "{protocol} {told}: {status}");
+            }
+        }
+        assert_eq!(origin.count(), 2, "{protocol}");
+        let asked = format!("verge_edge_protocol_requests_total{{protocol=\"{protocol}\"}}");
+        assert_eq!(parent.metric(&asked).await, 4);
+        let told = child.ask("/purge", "{\"all\": true}").await;
+        assert!(told.status == 200 && !told.text().contains("parents_missed"), "{told:?}");
     }
 }
 

@@ -288,7 +288,7 @@ async fn a_renewed_certificate_is_shown() {
 }
 
 /// A connection with settings, and nothing of a client's that would be in the way.
-async fn raw(quic: SocketAddr) -> ((Endpoint, SendStream), Connection) {
+pub async fn raw(quic: SocketAddr) -> ((Endpoint, SendStream), Connection) {
     let (endpoint, connection) = dial(quic, "site.test").await;
     let control = one_way(&connection, b"\x00\x04\x00").await;
     ((endpoint, control), connection)

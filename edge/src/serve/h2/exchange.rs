@@ -23,7 +23,7 @@ use crate::serve::answer::Answer;
 use crate::serve::body::Body as ResponseBody;
 use crate::serve::room::Busy;
 use crate::serve::stream::exchange::{self, Interim, Lost, Sink};
-use crate::serve::stream::{Asked, patiently, waits_to_go_on};
+use crate::serve::stream::{Asked, head, patiently, waits_to_go_on};
 use crate::serve::tunnel::Ended;
 use crate::watch::Watch;
 
@@ -235,8 +235,14 @@ impl Body for Upload {
                 Some(Ok(Frame::data(bytes)))
             }
             Some(Err(error)) => Some(Err(error)),
-            // Trailers are not passed on: nothing before them announced any.
-            None => None,
+            None => match ready!(upload.stream.poll_trailers(cx)) {
+                Ok(Some(trailers)) if !head::are_sound_trailers(&trailers) => {
+                    Some(Err(Reason::PROTOCOL_ERROR.into()))
+                }
+                // Trailers are not passed on: nothing before them announced any.
+                Ok(_) => None,
+                Err(error) => Some(Err(error)),
+            },
         })
     }
 

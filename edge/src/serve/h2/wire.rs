@@ -33,7 +33,11 @@ impl AsyncRead for Wire {
         while wire.held.is_empty() {
             match ready!(wire.from.poll_data(cx)) {
                 Some(bytes) => wire.held = bytes.map_err(io::Error::other)?,
-                None => return Poll::Ready(Ok(())),
+                None => {
+                    let trailers = ready!(wire.from.poll_trailers(cx)).map_err(io::Error::other)?;
+                    // RFC 9113 §8.5: on this stream only DATA may follow.
+                    return Poll::Ready(trailers.map_or(Ok(()), |_| Err(io::ErrorKind::InvalidData.into())));
+                }
             }
             if !wire.held.is_empty() {
                 wire.counts.taken();

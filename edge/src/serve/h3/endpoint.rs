@@ -360,8 +360,8 @@ impl Listeners {
             limits,
             peer: Peer { client, local, scheme: Scheme::Https },
             identity,
+            names: terms.names_for(server_name.as_deref()),
             server_name,
-            terms: terms.clone(),
             aborted: self.ending.aborted.clone(),
         };
         super::carry(connection, client, &seat, &self.ending).await;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{self, HeaderName};
-use http::uri::PathAndQuery;
+use http::uri::{PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version};
 use hyper::body::Body as _;
 use tokio::time::Instant;
@@ -92,7 +92,7 @@ impl<'a> Direct<'a> {
         form: impl FnOnce(Answered<'_>) -> H,
     ) -> Option<Made<H>> {
         let (reader, client) = (self.reader.as_mut()?, self.client);
-        let is_covered = |host: &str| client.terms.cover(host);
+        let is_covered = |host: &str| client.speaks_for(host);
         let checked = (parts.method, parts.uri, parts.headers);
         let server_name = client.server_name.as_deref();
         if !head::is_sound(checked, &client.limits.head, server_name, is_covered) {
@@ -199,6 +199,8 @@ impl<'a> Streamed<'a> {
     fn new(parts: Parts<'a>) -> Option<Self> {
         let Parts { method, uri, headers, .. } = parts;
         let is_usual = (method == Method::GET || method == Method::HEAD)
+            // Another one is another server's, or a proxy's client has it.
+            && uri.scheme() == Some(&Scheme::HTTPS)
             && !headers.contains_key(header::CONTENT_LENGTH);
         let host = uri.authority().filter(|_| is_usual)?.as_str();
         let target = uri.path_and_query().map_or("/", PathAndQuery::as_str);

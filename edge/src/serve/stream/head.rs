@@ -6,10 +6,10 @@
 use std::borrow::Cow;
 
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header};
 
 use crate::http::head::{HeadLimits, RequestHead};
-use crate::serve::h1::gate::head::{is_valid_authority, one_spelling};
+use crate::serve::h1::gate::head::{is_valid_authority, length, looks_like_framing, one_spelling};
 
 /// Why a head is not passed on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,7 +22,14 @@ pub(super) enum Unfit {
     LongTarget,
     /// HTTP/1.1 has no such target.
     BadTarget,
-    /// The connection is for another name, and no certificate here is for this one (RFC 9110 §7.4).
+    /// A request over HTTP/2 that names its host by `Host` alone.
+    NoAuthority,
+    BadValue,
+    BadLength,
+    ManyLengths,
+    LookAlike,
+    OtherExpectation,
+    /// The connection is for another name, and its certificate is not for this one (RFC 9110 §7.4).
     NotCovered,
 }
 
@@ -32,6 +39,10 @@ impl Unfit {
             Self::NoHost | Self::BadHost | Self::HostDiffers | Self::ManyHosts | Self::BadTarget => {
                 StatusCode::BAD_REQUEST
             }
+            Self::NoAuthority | Self::BadValue | Self::BadLength | Self::ManyLengths | Self::LookAlike => {
+                StatusCode::BAD_REQUEST
+            }
+            Self::OtherExpectation => StatusCode::EXPECTATION_FAILED,
             Self::ManyFields => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::LongTarget => StatusCode::URI_TOO_LONG,
             Self::NotCovered => StatusCode::MISDIRECTED_REQUEST,
@@ -47,13 +58,19 @@ impl Unfit {
             Self::ManyFields => "too many fields",
             Self::LongTarget => "the target is too long",
             Self::BadTarget => "bad request target",
+            Self::NoAuthority => "no :authority",
+            Self::BadValue => "bad field value",
+            Self::BadLength => "bad Content-Length",
+            Self::ManyLengths => "more than one Content-Length",
+            Self::LookAlike => "field name that looks like a framing field",
+            Self::OtherExpectation => "unknown expectation",
             Self::NotCovered => "this connection's certificate is for another host",
         }
     }
 }
 
 /// The head, with its host checked: `server_name` is the one that the connection was made for, and `is_covered` tells
-/// whether a certificate is for another.
+/// whether it may carry requests for another.
 ///
 /// # Errors
 /// The reason why it is not passed on, and the head as it came.
@@ -100,6 +117,10 @@ fn judge(
     if uri.path_and_query().is_some_and(|path| path.as_str().len() > limits.target_bytes) {
         return Err(Unfit::LongTarget);
     }
+    headers.iter().try_for_each(|(name, value)| judge_field(name, value))?;
+    if headers.get_all(header::CONTENT_LENGTH).iter().nth(1).is_some() {
+        return Err(Unfit::ManyLengths);
+    }
     if method == Method::CONNECT {
         return Ok(None);
     }
@@ -116,6 +137,51 @@ fn judge(
             parts.path_and_query = Some(PathAndQuery::try_from(encoded).map_err(|_| Unfit::BadTarget)?);
             Uri::from_parts(parts).map(Some).map_err(|_| Unfit::BadTarget)
         }
+    }
+}
+
+/// Judges a field as the gate for HTTP/1.1 judges a line.
+fn judge_field(name: &HeaderName, value: &HeaderValue) -> Result<(), Unfit> {
+    let (name, value) = (name.as_str(), value.as_bytes());
+    if !has_no_blank_ends(value) {
+        return Err(Unfit::BadValue);
+    }
+    match name.len() {
+        6 if name == "expect" && !value.eq_ignore_ascii_case(b"100-continue") => Err(Unfit::OtherExpectation),
+        14 if name == "content-length" && length(value).is_none() => Err(Unfit::BadLength),
+        14 | 17 if looks_like_framing(name.as_bytes()) => Err(Unfit::LookAlike),
+        _ => Ok(()),
+    }
+}
+
+/// RFC 9113 §8.2.1, RFC 9114 §10.3: a value with a blank at an end is malformed. HTTP/1.1 would take the blank off on the way.
+fn has_no_blank_ends(value: &[u8]) -> bool {
+    let is_blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    !is_blank(value.first()) && !is_blank(value.last())
+}
+
+/// Whether trailers have values that they may have.
+pub(in crate::serve) fn are_sound_trailers(trailers: &HeaderMap) -> bool {
+    trailers.values().all(|value| has_no_blank_ends(value.as_bytes()))
+}
+
+/// RFC 9113 §8.3.1: a client says by `:authority` whom it means. h2 drops the scheme of a request that has none without a look at it,
+/// and does not miss its `:path`. A proxy leaves `:authority` out where its own client spoke HTTP/1.1 (RFC 7540 §8.1.2.3): one
+/// whose word is believed may.
+pub(super) fn judge_authority(
+    uri: &Uri,
+    version: Version,
+    is_trusted: impl FnOnce() -> bool,
+) -> Result<(), Unfit> {
+    if version != Version::HTTP_2 || uri.authority().is_some() {
+        return Ok(());
+    }
+    // A path that is missing is shown as "/", and is another value.
+    let is_missing = |path: &PathAndQuery| path.as_str() == "/" && *path != PathAndQuery::from_static("/");
+    match uri.path_and_query() {
+        _ if !is_trusted() => Err(Unfit::NoAuthority),
+        Some(path) if !is_missing(path) => Ok(()),
+        _ => Err(Unfit::BadTarget),
     }
 }
 
@@ -207,6 +273,41 @@ mod tests {
         check("https://u@a.example/", &[], Err(Unfit::BadHost));
         check("/", &[], Err(Unfit::NoHost));
         check("/", &[("host", "a b")], Err(Unfit::BadHost));
+    }
+
+    #[test]
+    fn a_request_over_http_2_has_an_authority_unless_a_proxy_that_is_trusted_left_it_out() {
+        let check = |uri: Uri, version: Version, is_trusted: bool, expected: Result<(), Unfit>| {
+            assert_eq!(judge_authority(&uri, version, || is_trusted), expected, "{uri} {version:?}");
+        };
+        let missing = || Uri::from_parts(http::uri::Parts::default()).unwrap();
+        let slash = || Uri::from_static("/");
+        check(Uri::from_static("https://a.example/"), Version::HTTP_2, false, Ok(()));
+        check(slash(), Version::HTTP_2, false, Err(Unfit::NoAuthority));
+        check(slash(), Version::HTTP_2, true, Ok(()));
+        check(missing(), Version::HTTP_2, false, Err(Unfit::NoAuthority));
+        check(missing(), Version::HTTP_2, true, Err(Unfit::BadTarget));
+        // RFC 9114 §4.3.1 lets a client do so, and nothing is dropped there.
+        check(slash(), Version::HTTP_3, false, Ok(()));
+    }
+
+    #[test]
+    fn a_field_that_http_1_would_refuse_or_change_is_refused() {
+        let check = |fields: &[(&str, &str)], expected: Result<(), Unfit>| {
+            check("https://a.example/", fields, expected);
+        };
+        check(&[("x", "a b"), ("y", ""), ("expect", "100-Continue"), ("content-length", "10")], Ok(()));
+        for value in [" a", "a ", "\ta", "a\t", " "] {
+            check(&[("x", value)], Err(Unfit::BadValue));
+            check(&[("cookie", value)], Err(Unfit::BadValue));
+        }
+        for value in ["", "+1", "01", "1, 1", "18446744073709551615"] {
+            check(&[("content-length", value)], Err(Unfit::BadLength));
+        }
+        check(&[("content-length", "1"), ("content-length", "1")], Err(Unfit::ManyLengths));
+        check(&[("content_length", "1")], Err(Unfit::LookAlike));
+        check(&[("transfer_encoding", "chunked")], Err(Unfit::LookAlike));
+        check(&[("expect", "more")], Err(Unfit::OtherExpectation));
     }
 
     #[test]

@@ -29,6 +29,18 @@ pub fn is_valid_authority(authority: &[u8]) -> bool {
     authority::is_valid(authority)
 }
 
+/// The number of a `Content-Length`; none if two servers could read it differently.
+#[must_use]
+pub fn length(value: &[u8]) -> Option<u64> {
+    fields::decimal(value)
+}
+
+/// Whether a field of this name frames a message for servers that take an underscore for a dash.
+#[must_use]
+pub fn looks_like_framing(name: &[u8]) -> bool {
+    fields::looks_like_framing(name)
+}
+
 /// A request's head, as far as it governs the bytes behind it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Head {

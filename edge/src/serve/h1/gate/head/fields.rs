@@ -128,7 +128,7 @@ pub(in crate::serve::h1::gate) fn is_forbidden_in_trailer(name: &[u8]) -> bool {
 }
 
 /// Gateways that make variables of fields read an underscore and a dash as the same.
-fn looks_like_framing(name: &[u8]) -> bool {
+pub(super) fn looks_like_framing(name: &[u8]) -> bool {
     let twin = |real: &str| {
         name.len() == real.len()
             && name.contains(&b'_')
@@ -146,7 +146,7 @@ fn is(name: &[u8], lower: &str) -> bool {
 }
 
 /// RFC 9110 §8.6: `1*DIGIT`; a sign, a list or a leading zero is read differently by different servers.
-fn decimal(value: &[u8]) -> Option<u64> {
+pub(super) fn decimal(value: &[u8]) -> Option<u64> {
     let plain = value.iter().all(u8::is_ascii_digit) && (value.len() == 1 || !value.starts_with(b"0"));
     std::str::from_utf8(value).ok().filter(|_| plain)?.parse().ok().filter(|&length| length <= MAX_LENGTH)
 }
