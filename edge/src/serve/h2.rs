@@ -13,6 +13,7 @@ mod direct;
 mod exchange;
 mod frames;
 mod guard;
+mod order;
 mod wire;
 
 use std::future::poll_fn;
@@ -39,11 +40,13 @@ use crate::clock::monotonic;
 use crate::tls::Identity;
 use direct::{Direct, Turn};
 use guard::{Counts, Guard};
+use order::Order;
 
 /// One client's connection.
 struct Connection {
     client: Client,
     counts: Arc<Counts>,
+    order: Arc<Order>,
 }
 
 /// Carries a connection to its end.
@@ -70,7 +73,7 @@ pub(super) async fn carry(
         aborted: ending.aborted.clone(),
     };
     let guard = Guard::new(stream, Arc::clone(&counts), service.cache.metrics.clone());
-    let own = Arc::new(Connection { client, counts });
+    let own = Arc::new(Connection { client, counts, order: Arc::default() });
     let greeting = timeout(limits.head_timeout, builder(limits).handshake::<_, Bytes>(guard));
     let greeted = tokio::select! {
         greeted = greeting => greeted,
@@ -173,7 +176,8 @@ const MAX_EARLY_RESETS: usize = 20;
 const MAX_OWN_RESETS: usize = 100;
 /// A client may send this much of one body before an origin takes it.
 const WINDOW_BYTES: u32 = 64 << 10;
-/// This much of one answer waits for the client's window.
-const SEND_BUFFER_BYTES: usize = 64 << 10;
+/// h2 takes so much of one answer: all that [`Order`] lets it hold of a connection, so that an answer that has more to send
+/// waits there and nowhere else.
+const SEND_BUFFER_BYTES: usize = order::MOST_BYTES + order::PIECE_BYTES;
 /// A client that is told that the connection ends says so within a round trip.
 const FAREWELL: Duration = Duration::from_secs(1);

@@ -82,4 +82,5 @@ mod targets;
 mod telling;
 mod tunnels;
 mod upgrades;
+mod urgency;
 mod watching;

@@ -14,6 +14,7 @@ use super::exchange::{Begun, response};
 use crate::serve::body::Body;
 use crate::serve::room::Seat;
 use crate::serve::stream::direct::{self, AnswerFields, Answered, Content, Parts};
+use crate::serve::stream::urgency;
 
 /// Answers usual hits of one connection.
 pub(super) struct Direct<'a> {
@@ -45,7 +46,7 @@ impl<'a> Direct<'a> {
         let (parts, body) = request.into_parts();
         let made = if body.is_end_stream() { self.made(&parts) } else { None };
         match made {
-            Some(made) => self.send(made, respond),
+            Some(made) => self.send(made, &parts.headers, respond),
             None => Turn::Left(Request::from_parts(parts, body), respond),
         }
     }
@@ -63,7 +64,7 @@ impl<'a> Direct<'a> {
     }
 
     /// Sends an answer, as far as the client takes it now. A client that does not want it any more is not told of it.
-    fn send(&self, made: Made, mut respond: SendResponse<Bytes>) -> Turn {
+    fn send(&self, made: Made, asked: &HeaderMap, mut respond: SendResponse<Bytes>) -> Turn {
         let Made { head: (status, headers), content, mut line, began } = made;
         let (counts, client) = (&self.own.counts, &self.own.client);
         counts.asked();
@@ -92,6 +93,7 @@ impl<'a> Direct<'a> {
             Content::Large(body) => body,
         };
         body.told_by(line);
-        Turn::Begun(Begun { respond, stream, body, busy: client.busy() })
+        let place = self.own.order.place(urgency(asked));
+        Turn::Begun(Begun { respond, stream, body, busy: client.busy(), place })
     }
 }

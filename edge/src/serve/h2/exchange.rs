@@ -15,6 +15,7 @@ use tokio::sync::mpsc::Sender;
 
 use super::Connection;
 use super::guard::Counts;
+use super::order::{Held, PIECE_BYTES, Place, Turn};
 use super::wire::Wire;
 use crate::http::head::RequestHead;
 use crate::http::upgrade;
@@ -23,7 +24,7 @@ use crate::serve::answer::Answer;
 use crate::serve::body::Body as ResponseBody;
 use crate::serve::room::Busy;
 use crate::serve::stream::exchange::{self, Interim, Lost, Sink};
-use crate::serve::stream::{Asked, head, patiently, waits_to_go_on};
+use crate::serve::stream::{Asked, head, patiently, urgency, waits_to_go_on};
 use crate::serve::tunnel::Ended;
 use crate::watch::Watch;
 
@@ -47,8 +48,9 @@ pub(super) async fn carry(own: &Connection, request: Request<RecvStream>, respon
         (RequestBody::upload(upload, watch(), &cache.metrics), None)
     };
     let method = head.method.clone();
-    let mut sent =
-        Sent { respond, stream: None, is_over: false, watch: watch(), counts: Arc::clone(&own.counts) };
+    let place = own.order.place(urgency(&head.headers));
+    let counts = Arc::clone(&own.counts);
+    let mut sent = Sent { respond, stream: None, is_over: false, watch: watch(), counts, place };
     let asked = Asked { head, version: Version::HTTP_2, body, protocol };
     // If there is none, the client has said that it does not want it.
     let Some(answer) = exchange::respond(client, &mut sent, asked, (tell, told)).await else { return };
@@ -57,11 +59,11 @@ pub(super) async fn carry(own: &Connection, request: Request<RecvStream>, respon
 }
 
 /// Sends the body of an answer whose head is sent to its end.
-pub(super) async fn go_on(own: &Connection, Begun { respond, stream, body, busy }: Begun) {
+pub(super) async fn go_on(own: &Connection, Begun { respond, stream, body, busy, place }: Begun) {
     let _busy = busy;
     let watch = Watch::new(own.client.limits.pace, own.client.service.cache.clock.clone());
     let counts = Arc::clone(&own.counts);
-    let mut sent = Sent { respond, stream: Some(stream), is_over: false, watch, counts };
+    let mut sent = Sent { respond, stream: Some(stream), is_over: false, watch, counts, place };
     let given = exchange::send_body(&mut sent, body).await;
     sent.conclude(own, given);
 }
@@ -72,6 +74,7 @@ pub(super) struct Begun {
     pub(super) stream: SendStream<Bytes>,
     pub(super) body: ResponseBody,
     pub(super) busy: Busy,
+    pub(super) place: Place,
 }
 
 /// Sends an answer to its end; `to_come` are the client's bytes of another protocol, if its stream is asked to carry one.
@@ -102,6 +105,8 @@ struct Sent {
     is_over: bool,
     watch: Watch,
     counts: Arc<Counts>,
+    /// Among the answers of its connection.
+    place: Place,
 }
 
 impl Sent {
@@ -123,6 +128,39 @@ impl Sent {
         match &mut self.stream {
             Some(stream) => stream.send_reset(reason),
             None => self.respond.send_reset(reason),
+        }
+    }
+
+    /// Waits until the client's windows let some bytes go, at most so many; at least one.
+    async fn granted(&mut self, wanted: usize) -> Result<usize, Lost> {
+        let Self { stream: Some(stream), watch, .. } = self else { return Err(Lost::Unwanted) };
+        stream.reserve_capacity(wanted);
+        let step = poll_fn(|cx| match stream.capacity() {
+            0 => stream.poll_capacity(cx),
+            // h2 tells of it once only.
+            granted => Poll::Ready(Some(Ok(granted))),
+        });
+        let granted = |granted: &Option<Result<usize, h2::Error>>| match granted {
+            Some(Ok(granted)) => (*granted).min(wanted),
+            _ => 0,
+        };
+        let told = patiently(watch, step, granted).await.map_err(Lost::Slow)?;
+        Some(granted(&told)).filter(|granted| *granted > 0).ok_or(Lost::Unwanted)
+    }
+
+    /// Waits until it is this answer's turn to send so many bytes. While more urgent ones go, the client is not slow.
+    async fn turn(&mut self, bytes: usize) -> Result<Held, Lost> {
+        let Self { stream: Some(stream), watch, place, .. } = self else { return Err(Lost::Unwanted) };
+        loop {
+            let step = poll_fn(|cx| match place.poll(bytes, cx) {
+                Poll::Ready(turn) => Poll::Ready(Some(turn)),
+                Poll::Pending => stream.poll_reset(cx).map(|_| None),
+            });
+            let gone = |turn: &Option<Turn>| turn.as_ref().map_or(0, |turn| turn.gone);
+            let turn = patiently(watch, step, gone).await.map_err(Lost::Slow)?;
+            if let Some(held) = turn.ok_or(Lost::Unwanted)?.held {
+                return Ok(held);
+            }
         }
     }
 
@@ -154,19 +192,11 @@ impl Sink for Sent {
         self.counts.piece(bytes.len());
         self.is_over = is_last && !bytes.is_empty();
         while !bytes.is_empty() {
-            let Self { stream: Some(stream), watch, .. } = self else { return Err(Lost::Unwanted) };
-            stream.reserve_capacity(bytes.len());
-            let granted = |granted: &Option<Result<usize, h2::Error>>| match granted {
-                Some(Ok(granted)) => *granted,
-                _ => 0,
-            };
-            let granted_now = patiently(watch, poll_fn(|cx| stream.poll_capacity(cx)), granted).await;
-            let Some(Ok(granted)) = granted_now.map_err(Lost::Slow)? else { return Err(Lost::Unwanted) };
-            let piece = bytes.split_to(granted.min(bytes.len()));
-            if !piece.is_empty() {
-                let is_last = is_last && bytes.is_empty();
-                stream.send_data(piece, is_last).map_err(|_| Lost::Unwanted)?;
-            }
+            let granted = self.granted(bytes.len().min(PIECE_BYTES)).await?;
+            let held = self.turn(granted).await?;
+            let piece = held.hold(bytes.split_to(granted));
+            let is_last = is_last && bytes.is_empty();
+            self.stream()?.send_data(piece, is_last).map_err(|_| Lost::Unwanted)?;
         }
         Ok(())
     }
