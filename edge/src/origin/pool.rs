@@ -213,11 +213,11 @@ mod tests {
         pool.forget();
         pool.put(own(stream(), before).await);
         pool.share(&Http2::new(stream()).await.unwrap(), before);
-        assert!(pool.take(Reuse::Any, Protocols::Any).is_none());
+        assert!(pool.take(Reuse::Any, Protocols::Any, None).is_none());
         let now = pool.moves();
         pool.put(own(stream(), now).await);
-        assert!(pool.take(Reuse::Any, Protocols::Http1).is_some_and(|line| !line.is_shared()));
+        assert!(pool.take(Reuse::Any, Protocols::Http1, None).is_some_and(|line| !line.is_shared()));
         pool.share(&Http2::new(stream()).await.unwrap(), now);
-        assert!(pool.take(Reuse::Any, Protocols::Any).is_some_and(|line| line.is_shared()));
+        assert!(pool.take(Reuse::Any, Protocols::Any, None).is_some_and(|line| line.is_shared()));
     }
 }
