@@ -387,6 +387,20 @@ mod tests {
     use crate::rtype::Type;
     use crate::wire::{Guarded, Outcome, Sent, Why};
 
+    fn zone_at_fault() -> ServedZone {
+        ServedZone {
+            apex: "example.com.".into(),
+            state: "previous",
+            serial: Some(7),
+            records: Some(12),
+            journal_bytes: 0,
+            undecided: 2,
+            error: Some("example.com.zone:1:1: …".to_owned()),
+            hidden: Default::default(),
+            loads: LoadTimes::default(),
+        }
+    }
+
     #[test]
     fn loops_are_added_up_at_a_scrape() {
         let metrics = Arc::new(Metrics::default());
@@ -408,17 +422,7 @@ mod tests {
         metrics.connections_limit(4096);
         metrics.counters(Transport::Tcp).count(&sent);
         metrics.counters(Transport::Udp).count(&Outcome::Silent(Why::TooShort));
-        let zone = ServedZone {
-            apex: "example.com.".into(),
-            state: "previous",
-            serial: Some(7),
-            records: Some(12),
-            journal_bytes: 0,
-            undecided: 2,
-            error: Some("example.com.zone:1:1: …".to_owned()),
-            hidden: Default::default(),
-            loads: LoadTimes::default(),
-        };
+        let zone = zone_at_fault();
         metrics.endings(Transport::Tls).count(Ended::SlowHandshake);
         metrics.connections(Listener::Inside, Transport::Tcp).store(4, Ordering::Relaxed);
         metrics.certificate_until(Some(1_800_000_000));

@@ -181,7 +181,7 @@ pub(super) async fn run(flights: Arc<Flights>, fetch: Fetch, fill: Arc<Fill>) {
 }
 
 /// As [`run`], of a fetch that no other request can follow. The request's own task asks: it is dropped with that, as the
-/// last reader would be. What is stored goes on in a task of its own.
+/// last reader would be. A fetch whose response is stored goes on in a task of its own.
 ///
 /// In a place of its own: requests that are answered without a fetch need no room for it.
 pub(super) fn run_alone(flights: Arc<Flights>, fetch: Fetch, fill: Arc<Fill>) -> Asking {

@@ -350,7 +350,7 @@ mod tests {
             let mut origin =
                 origin.max_concurrent_streams(allowed).handshake::<_, Bytes>(theirs).await.unwrap();
             tokio::spawn(async move { while origin.accept().await.is_some() {} });
-            // What the origin allows comes first of all.
+            // The origin's limits come first of all.
             while connection.sender.current_max_send_streams() == MAX_STREAMS {
                 tokio::task::yield_now().await;
             }

@@ -29,6 +29,7 @@ mod given;
 mod message;
 pub mod qpack;
 mod received;
+mod retry;
 mod sent;
 mod shared_socket;
 mod wire;

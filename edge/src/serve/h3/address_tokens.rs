@@ -4,7 +4,7 @@
 //! prove its own (Retry), which takes the round trip that early data saves. A token is taken once (§8.1.4).
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use aws_lc_rs::hkdf;
@@ -20,21 +20,27 @@ const MOST_USED: usize = 20_000;
 
 /// The tokens of all listeners.
 pub(super) struct AddressTokens {
-    key: Arc<hkdf::Prk>,
+    /// Of the row of processes, once that is known.
+    key: OnceLock<Arc<hkdf::Prk>>,
     used: Arc<Log>,
 }
 
 impl AddressTokens {
-    /// With a key of this process.
+    /// Their key is still to come.
     pub(super) fn new() -> Self {
-        let secret: [u8; 32] = rand::random();
-        let key = hkdf::Salt::new(hkdf::HKDF_SHA256, &[]).extract(&secret);
-        Self { key: Arc::new(key), used: Arc::default() }
+        Self { key: OnceLock::new(), used: Arc::default() }
+    }
+
+    /// Their key is that of all processes that have this secret, so that one takes the proofs of another. It does not know which
+    /// were used there: a client can use one once more.
+    pub(super) fn share(&self, secret: &[u8]) {
+        self.key.get_or_init(|| Arc::new(key(secret)));
     }
 
     /// The key of these tokens, and of those that come with a Retry.
     pub(super) fn key(&self) -> Arc<dyn HandshakeTokenKey> {
-        Arc::clone(&self.key) as Arc<_>
+        let of_this_process = || Arc::new(key(&rand::random::<[u8; 32]>()));
+        Arc::clone(self.key.get_or_init(of_this_process)) as Arc<_>
     }
 
     /// The terms of a connection, which gets tokens or none.
@@ -47,6 +53,11 @@ impl AddressTokens {
         });
         terms
     }
+}
+
+/// `secret` has other uses: the salt keeps them apart.
+fn key(secret: &[u8]) -> hkdf::Prk {
+    hkdf::Salt::new(hkdf::HKDF_SHA256, b"address tokens").extract(secret)
 }
 
 #[derive(Default)]

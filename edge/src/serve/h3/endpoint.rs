@@ -25,6 +25,7 @@ use super::code::Code;
 use super::early::{self, EarlyTerms};
 use super::generation::{Generation, ID_BYTES};
 use super::received::number;
+use super::retry;
 use super::shared_socket::SharedSocket;
 use crate::clock::monotonic;
 use crate::metrics::Limit;
@@ -119,6 +120,7 @@ pub(crate) fn endpoint(
     offer: &Offer,
     limits: &Limits,
 ) -> io::Result<Endpoint> {
+    offer.tokens.share(reset_key);
     let reset_key = hmac::Key::new(hmac::HMAC_SHA256, reset_key);
     let mut config = EndpointConfig::new(Arc::new(reset_key));
     config.cid_generator(move || Box::new(generation));
@@ -129,7 +131,7 @@ pub(crate) fn endpoint(
 
 impl ConnectionIdGenerator for Generation {
     fn generate_cid(&mut self) -> ConnectionId {
-        ConnectionId::new(&self.id(rand::random()))
+        retry::connection_id().unwrap_or_else(|| ConnectionId::new(&self.id(rand::random())))
     }
 
     fn cid_len(&self) -> usize {
@@ -232,8 +234,7 @@ impl Listeners {
         } else if let Ok(place) = Arc::clone(unproved).try_acquire_owned() {
             return Some((incoming, Held::Unproved(place)));
         } else {
-            // It cannot fail for a client that has no token yet.
-            let _ = incoming.retry();
+            retry::demand_proof(incoming);
         }
         None
     }
