@@ -1,6 +1,6 @@
 //! Restarts of the program under load: every question is answered, and updates are made once.
 //!
-//! `VERGE_DNS_ROUNDS` and `VERGE_CLIENTS` make it a load test: `.ci/restarts`.
+//! `VERGE_DNS_ROUNDS` and `VERGE_DNS_CLIENTS` make it a load test: `.ci/restarts`.
 
 #[path = "knocked.rs"]
 mod knocked;

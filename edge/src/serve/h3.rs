@@ -42,7 +42,7 @@ use std::time::Duration;
 
 use quinn::{Connection, ConnectionError, RecvStream, SendStream, VarInt};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::ending::{self, Ending};
 use super::room::Seat;
@@ -166,7 +166,14 @@ async fn carry(connection: Connection, client: Client, seat: &Seat, ending: &End
 
 /// Requests until the connection is to end; the code if the client is at fault.
 async fn converse(own: &Arc<Conversation>, seat: &Seat, ending: &Ending) -> Result<(), Code> {
-    let Ok(mut control) = greet(own).await else { return Ok(()) };
+    // A client that takes nothing must not keep its connection, nor a process that ends.
+    let greeted = tokio::select! {
+        greeted = timeout(own.client.limits.head_timeout, greet(own)) => greeted,
+        () = ending.aborted.cancelled() => return Ok(()),
+        () = seat.evicted() => return Ok(()),
+    };
+    let Ok(greeted) = greeted else { return Ok(()) };
+    let mut control = greeted?;
     let (mut streams, mut direct, mut accepted) = (Streams::default(), Direct::new(own, seat), Vec::new());
     let idle_timeout = own.client.limits.idle_timeout;
     let mut idle_end = pin!(sleep_until(streams.idle_since + idle_timeout));
@@ -346,7 +353,11 @@ async fn greet(own: &Conversation) -> Result<SendStream, Code> {
     // The kind of the stream, then its first frame (RFC 9114 §6.2.1).
     let mut bytes = vec![0];
     bytes.extend_from_slice(&frame::with_payload(frame::SETTINGS, &settings));
-    let mut control = own.connection.open_uni().await.map_err(|_| Code::NoError)?;
+    // RFC 9114 §6.2: a client must allow so many streams from the start.
+    let mut control = match once(own.connection.open_uni()) {
+        Poll::Ready(opened) => opened.map_err(|_| Code::NoError)?,
+        Poll::Pending => return Err(Code::GeneralProtocolError),
+    };
     // Settings come before answers.
     let _ = control.set_priority(1);
     control.write_all(&bytes).await.map_err(|_| Code::ClosedCriticalStream)?;
@@ -356,8 +367,8 @@ async fn greet(own: &Conversation) -> Result<SendStream, Code> {
 async fn go_away(control: &mut SendStream, first: u64) {
     let mut payload = Vec::new();
     frame::put_integer(first, &mut payload);
-    // It fails where the client is gone.
-    let _ = control.write_all(&frame::with_payload(frame::GOAWAY, &payload)).await;
+    // It fails where the client is gone, and is given up where the client takes nothing: the connection is about to end.
+    let _ = timeout(FAREWELL, control.write_all(&frame::with_payload(frame::GOAWAY, &payload))).await;
 }
 
 /// The connection has ended without us.

@@ -163,12 +163,17 @@ pub(super) fn waits_to_go_on(headers: &HeaderMap) -> bool {
     headers.get(header::EXPECT).is_some_and(|it| it.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }
 
-/// How urgently the client wants the answer, from 0 to 7 (RFC 9218 §4.1).
-pub(super) fn urgency(headers: &HeaderMap) -> Option<u8> {
-    let Ok(priority) = Dictionary::parse(headers.get("priority")?.as_bytes()) else { return None };
-    match priority.get("u") {
-        Some(Item::Integer(urgency)) => u8::try_from(*urgency).ok().filter(|urgency| *urgency <= 7),
-        _ => None,
+/// RFC 9218 §4.1: the urgency of a request that names none.
+const USUAL_URGENCY: u8 = 3;
+
+/// How urgently the client wants the answer, from 0, the most, to 7 (RFC 9218 §4.1).
+pub(super) fn urgency(headers: &HeaderMap) -> u8 {
+    let priority = headers.get("priority").and_then(|written| Dictionary::parse(written.as_bytes()).ok());
+    match priority.as_ref().and_then(|priority| priority.get("u")) {
+        Some(Item::Integer(urgency)) => {
+            u8::try_from(*urgency).ok().filter(|urgency| *urgency <= 7).unwrap_or(USUAL_URGENCY)
+        }
+        _ => USUAL_URGENCY,
     }
 }
 
@@ -214,10 +219,9 @@ mod tests {
     }
 
     #[test]
-    fn urgency_is_a_number_up_to_seven() {
-        for (written, expected) in
-            [("u=0", Some(0)), ("u=7, i", Some(7)), ("u=8", None), ("i", None), ("u=x", None)]
-        {
+    fn urgency_is_a_number_up_to_seven_and_three_unless_the_client_says_so() {
+        assert_eq!(urgency(&HeaderMap::new()), 3);
+        for (written, expected) in [("u=0", 0), ("u=7, i", 7), ("u=8", 3), ("i", 3), ("u=x", 3)] {
             let mut headers = HeaderMap::new();
             headers.insert("priority", HeaderValue::from_static(written));
             assert_eq!(urgency(&headers), expected, "{written}");

@@ -54,6 +54,8 @@ impl Sessions {
     /// Forgets all of them, for good: also handshakes that have begun find none any more.
     pub fn close(&self) {
         self.closed.store(true, Ordering::Release);
+        // A handshake that has begun may still put one: it looks at the flag behind this lock.
+        *self.kept() = Kept::default();
     }
 
     fn is_closed(&self) -> bool {
@@ -145,9 +147,10 @@ impl StoresServerSessions for OfQuic {
 
 impl StoresServerSessions for Sessions {
     fn put(&self, key: Vec<u8>, value: Vec<u8>) -> bool {
+        let mut kept = self.kept();
         let is_open = !self.is_closed();
         if is_open {
-            self.kept().put(key, value, MOST_SESSIONS);
+            kept.put(key, value, MOST_SESSIONS);
         }
         is_open
     }

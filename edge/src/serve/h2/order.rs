@@ -16,8 +16,6 @@ use bytes::Bytes;
 pub(super) const MOST_BYTES: usize = 64 << 10;
 /// An answer gives so many at a time: a frame of the usual size.
 pub(super) const PIECE_BYTES: usize = 16 << 10;
-/// RFC 9218 §4.1: the urgency of a request that names none.
-const USUAL: u8 = 3;
 
 /// The answers of a connection that wait for their turn.
 #[derive(Debug, Default)]
@@ -64,8 +62,8 @@ pub(super) struct Held {
 
 impl Order {
     /// The place of an answer to a request with this urgency.
-    pub(super) fn place(self: &Arc<Self>, urgency: Option<u8>) -> Place {
-        Place { order: Arc::clone(self), urgency: urgency.unwrap_or(USUAL), at: None, gone: 0 }
+    pub(super) fn place(self: &Arc<Self>, urgency: u8) -> Place {
+        Place { order: Arc::clone(self), urgency, at: None, gone: 0 }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -164,8 +162,7 @@ mod tests {
     #[test]
     fn the_most_urgent_of_those_that_wait_gives_the_next_piece() {
         let order = Arc::new(Order::default());
-        let [mut late, mut usual, mut other, mut urgent] =
-            [Some(7), None, Some(3), Some(0)].map(|urgency| order.place(urgency));
+        let [mut late, mut usual, mut other, mut urgent] = [7, 3, 3, 0].map(|urgency| order.place(urgency));
         let first = poll(&mut late, MOST_BYTES).unwrap();
         assert_eq!(first.len(), MOST_BYTES);
         for place in [&mut late, &mut usual, &mut other, &mut urgent] {

@@ -1,7 +1,8 @@
 //! Tokens by which a client that comes back proves its address with its first packet (NEW_TOKEN, RFC 9000 §8.1.3).
 //!
 //! Without one a client with early data has proved nothing: anybody could ask in the name of another address, or first
-//! prove its own (Retry), which takes the round trip that early data saves. A token is taken once (§8.1.4).
+//! prove its own (Retry), which takes the round trip that early data saves. A process takes a token
+//! once (§8.1.4); the next one that takes over, once more.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -13,8 +14,9 @@ use quinn::{TokenLog, TokenReuseError, ValidationTokenConfig};
 
 /// As many as a handshake makes sessions.
 const TOKENS_OF_A_CONNECTION: u32 = 2;
-/// As long as rustls lets a session live.
-const LIFETIME: Duration = Duration::from_hours(24);
+/// Within it the address may have become somebody else's (RFC 9000 §8.1.3). A client that comes later waits for the handshake's
+/// end with early data.
+const LIFETIME: Duration = Duration::from_hours(1);
 /// A token that was used takes 18 to 36 bytes: 1 MB at most.
 const MOST_USED: usize = 20_000;
 

@@ -5,6 +5,8 @@
 pub enum Code {
     /// The end was due.
     NoError,
+    /// Something else that a client must not do.
+    GeneralProtocolError,
     /// The edge failed.
     InternalError,
     /// A stream of a kind that there may be once, or not at all.
@@ -45,6 +47,7 @@ impl Code {
     pub fn number(self) -> u32 {
         match self {
             Self::NoError => 0x100,
+            Self::GeneralProtocolError => 0x101,
             Self::InternalError => 0x102,
             Self::StreamCreationError => 0x103,
             Self::ClosedCriticalStream => 0x104,

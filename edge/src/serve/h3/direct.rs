@@ -72,9 +72,7 @@ impl<'a> Direct<'a> {
         let parts =
             Parts { method: &head.method, uri: &head.uri, headers: &head.headers, version: Version::HTTP_3 };
         let made = self.hits.made(parts, |answered| written(&answered))?;
-        if let Some(urgency) = urgency(&head.headers) {
-            super::sent::heed(send, urgency);
-        }
+        super::sent::heed(send, urgency(&head.headers));
         Some(made)
     }
 

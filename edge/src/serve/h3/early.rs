@@ -39,6 +39,7 @@ impl EarlyTerms {
     /// Connections from now on are by these sessions.
     pub(super) fn put(&self, sessions: Option<&Arc<Sessions>>) {
         self.sessions.store(sessions.cloned());
+        self.made.store(None);
     }
 
     /// The terms of a connection with these limits; none if it may bring no early data.

@@ -143,6 +143,16 @@ impl ConnectionIdGenerator for Generation {
     }
 }
 
+/// Whether a connection ended by a fault of its handshake. RFC 9001 §4.8: those of TLS have codes from 0x100 to 0x1ff.
+fn is_of_handshake(why: &ConnectionError) -> bool {
+    let code = match why {
+        ConnectionError::TransportError(error) => u64::from(error.code),
+        ConnectionError::ConnectionClosed(close) => u64::from(close.error_code),
+        _ => return false,
+    };
+    (0x100..0x200).contains(&code)
+}
+
 /// A client that can be answered.
 struct Met {
     connection: Connection,
@@ -244,7 +254,9 @@ impl Listeners {
         let deadline = monotonic() + limits.head_timeout.min(MOST);
         let (config, may_be_early) = offer.config(&limits);
         let config = Arc::new(config);
-        if may_be_early && matches!(held, Held::Proved(_)) {
+        // A token may be of an hour ago. The word of a peer that is believed counts for more than an answer.
+        let is_believed = self.service.trusts(incoming.remote_address().ip());
+        if may_be_early && matches!(held, Held::Proved(_)) && !is_believed {
             // Boxed, so that other connections do not take the memory.
             return Box::pin(self.greet_early((incoming, config), (held, deadline), limits, offer, local))
                 .await;
@@ -301,6 +313,8 @@ impl Listeners {
             };
             match self.shaken(ended, &held, deadline).await {
                 Ok(()) => self.metrics().handshake_done("1.3", false),
+                // It was turned away, which is counted there, or the client has left.
+                Err(_) if connection.close_reason().is_some_and(|why| !is_of_handshake(&why)) => {}
                 Err(fault) => self.failed(&connection, fault),
             }
             drop(held);

@@ -144,9 +144,7 @@ async fn ask(own: &Conversation, sent: &mut Sent, mut received: Received) -> Res
             return Ok(Given::Whole(Method::GET, answer));
         }
     };
-    if let Some(urgency) = stream::urgency(&message.head.headers) {
-        sent.urgency(urgency);
-    }
+    sent.urgency(stream::urgency(&message.head.headers));
     let (tell, told) = exchange::interims();
     let method = message.head.method.clone();
     let (body, to_come) = match message.protocol {

@@ -2,7 +2,7 @@
 
 use quinn::{RecvStream, VarInt};
 
-use super::{FRESH, code, dial, head, one_way, quic_edge, raw};
+use super::{FRESH, code, config, dial, head, one_way, quic_edge, raw};
 use crate::encrypted::edge;
 use crate::rig::{Origin, soon};
 
@@ -52,6 +52,21 @@ async fn what_breaks_the_protocol_ends_the_connection_with_its_code() {
     let (_endpoint, connection) = dial(quic, "site.test").await;
     one_way(&connection, b"\x00\x04\x00").await.finish().unwrap();
     assert_eq!(code(&connection, "the end of the control stream").await, 0x104);
+}
+
+/// RFC 9114 §6.2: without a control stream there is no HTTP/3, and a connection that waited for it would be beyond all limits.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_lets_the_edge_open_no_stream_is_sent_away() {
+    let origin = Origin::answering(|_| FRESH.to_owned()).await;
+    let (_rig, _, quic, _folder) = quic_edge(&origin).await;
+    let mut terms = config("h3");
+    let mut transport = quinn::TransportConfig::default();
+    transport.max_concurrent_uni_streams(VarInt::from_u32(0));
+    terms.transport_config(std::sync::Arc::new(transport));
+    let endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
+    let connecting = endpoint.connect_with(terms, quic, "site.test").unwrap();
+    let connection = soon("a handshake", connecting).await.unwrap();
+    assert_eq!(code(&connection, "no stream").await, 0x101);
 }
 
 /// A stream's end as the client sees it: the code of its reset, or its answer.

@@ -1,6 +1,8 @@
 //! The ends of answers outlast this run: a drain counts down over a restart as if there was none.
 //!
-//! The disk keeps how long each still was, and when that was. Where a clock is wrong, too long a time is told rather than too short.
+//! The disk keeps how long each still was, and when that was. Where a clock was not set yet, or
+//! is set back, too long a time is told rather than too short. One that was behind and is set forward between the two runs takes
+//! as much from the countdown.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
