@@ -55,6 +55,7 @@ use control::{Control, Kind};
 use direct::{Direct, Turn};
 use endpoint::MAX_STREAMS;
 pub(crate) use endpoint::{Carrier, Offer, endpoint};
+use frame::UnreadHeads;
 use given::GivenAnswers;
 use received::{Received, number};
 pub(crate) use shared_socket::{Channels, SharedSocket};
@@ -67,6 +68,7 @@ struct Conversation {
     requests: AtomicU64,
     answers: AtomicU64,
     resets: Mutex<Account>,
+    unread: Arc<UnreadHeads>,
     /// One bit for each kind of stream that there may be once.
     kinds: AtomicU64,
 }
@@ -150,6 +152,7 @@ const STRANGE: u64 = 1 << 8;
 async fn carry(connection: Connection, client: Client, seat: &Seat, ending: &Ending) {
     let own = Arc::new(Conversation {
         connection,
+        unread: UnreadHeads::new(client.limits.head.bytes),
         client,
         begun: monotonic(),
         requests: AtomicU64::default(),

@@ -53,7 +53,7 @@ impl<'a> Direct<'a> {
 
     /// Answers the request, begins to, or gives it back.
     pub(super) fn answer(&mut self, send: SendStream, receive: RecvStream) -> Turn {
-        let mut received = Received::new(receive, self.own.client.limits.head.bytes);
+        let mut received = Received::new(receive, self.own.client.limits.head.bytes, &self.own.unread);
         let Some(frame) = received.at_once() else { return Turn::Left(send, received) };
         match self.made(&frame, &send) {
             Some(made) => self.send(made, send),

@@ -1,5 +1,8 @@
 //! Frames on the stream of a request (RFC 9114 §7). Pure: bytes go in, frames come out.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use bytes::{Buf as _, Bytes, BytesMut};
 
 use super::code::Code;
@@ -18,6 +21,9 @@ const MAX_PUSH_ID: u64 = 0xd;
 const MOST_USELESS: u64 = 64 << 10;
 /// The cost of such a frame beside its bytes.
 const USELESS_FRAME: u64 = 64;
+/// Memory of the field sections of one connection that have begun and not ended: as much as a client may send of bodies before
+/// an origin takes them. A usual section comes in one packet, and is not counted at all.
+const MOST_UNREAD_BYTES: usize = 256 << 10;
 
 /// A part of a message.
 #[derive(Debug, PartialEq, Eq)]
@@ -36,6 +42,35 @@ pub struct Frames {
     most_head: u64,
     useless: u64,
     stage: Stage,
+    unread: Arc<UnreadHeads>,
+    /// This stream's part of them.
+    held: usize,
+}
+
+/// The memory that the streams of one connection hold for field sections which are not all there.
+///
+/// Reading gives flow-control credit back, so that windows bound none of it: a client could let each of its streams lack a byte.
+#[derive(Debug)]
+pub struct UnreadHeads {
+    held: AtomicUsize,
+    most: usize,
+}
+
+impl UnreadHeads {
+    /// None yet; there is room for one section of `most_head` bytes whatever it is.
+    #[must_use]
+    pub fn new(most_head: usize) -> Arc<Self> {
+        Arc::new(Self { held: AtomicUsize::new(0), most: MOST_UNREAD_BYTES.max(most_head.saturating_mul(2)) })
+    }
+
+    /// A stream holds `now` bytes in the place of `before`; none if there is no room for them.
+    fn change(&self, before: usize, now: usize) -> Option<()> {
+        let change = |held: usize| {
+            let held = held.saturating_sub(before).saturating_add(now);
+            (held <= self.most || now <= before).then_some(held)
+        };
+        self.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, change).ok().map(|_| ())
+    }
 }
 
 /// Where in a frame the buffer begins.
@@ -71,8 +106,15 @@ impl Frames {
     /// At the start of a stream; a field section may have `most_head` bytes.
     #[must_use]
     pub fn new(most_head: usize) -> Self {
+        Self::within(most_head, &UnreadHeads::new(most_head))
+    }
+
+    /// The same for a stream of a connection that holds these already.
+    #[must_use]
+    pub fn within(most_head: usize, unread: &Arc<UnreadHeads>) -> Self {
         let (buffer, state, stage) = (BytesMut::new(), State::Type, Stage::Head);
-        Self { buffer, state, most_head: most_head as u64, useless: 0, stage }
+        let unread = Arc::clone(unread);
+        Self { buffer, state, most_head: most_head as u64, useless: 0, stage, unread, held: 0 }
     }
 
     /// Takes in what the client sent.
@@ -94,8 +136,10 @@ impl Frames {
                 }
                 State::Head { length } => {
                     if self.buffer.len() < length {
+                        self.hold(self.buffer.capacity())?;
                         return Ok(None);
                     }
+                    self.hold(0)?;
                     self.state = State::Type;
                     return Ok(Some(Frame::Head(self.buffer.split_to(length).freeze())));
                 }
@@ -159,9 +203,25 @@ impl Frames {
         }
     }
 
+    /// Takes its part of what the connection may hold. A request that there is no room for was not looked at, and may be sent
+    /// again (RFC 9114 §8.1); trailers belong to one that was.
+    fn hold(&mut self, bytes: usize) -> Result<(), Fault> {
+        let code = if self.stage == Stage::End { Code::ExcessiveLoad } else { Code::RequestRejected };
+        self.unread.change(self.held, bytes).ok_or(Fault::Stream(code))?;
+        self.held = bytes;
+        Ok(())
+    }
+
     fn is_useless(&mut self, cost: u64) -> Result<(), Fault> {
         self.useless = self.useless.saturating_add(cost);
         if self.useless > MOST_USELESS { Err(Fault::Connection(Code::ExcessiveLoad)) } else { Ok(()) }
+    }
+}
+
+impl Drop for Frames {
+    fn drop(&mut self) {
+        // Less is always granted.
+        let _ = self.unread.change(self.held, 0);
     }
 }
 
@@ -324,6 +384,45 @@ mod tests {
             &[b"\x21\xc0\0\0\0\0\x01\0\0", &vec![0; 1 << 16][..]].concat(),
             Err(Fault::Connection(Code::ExcessiveLoad)),
         );
+    }
+
+    /// A HEADERS frame of `length` bytes, and so many of them.
+    fn begun(length: usize, there: usize) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        put_integer(HEADERS, &mut bytes);
+        put_integer(length as u64, &mut bytes);
+        bytes.resize(bytes.len() + there, b'a');
+        bytes
+    }
+
+    #[test]
+    fn heads_that_lack_a_byte_have_one_bound_for_a_connection() {
+        const LONG: usize = 16 << 10;
+        let unread = UnreadHeads::new(LONG);
+        let begin = |bytes: &[u8]| {
+            let mut frames = Frames::within(LONG, &unread);
+            frames.push(bytes);
+            let read = frames.read();
+            (frames, read)
+        };
+        let (mut held, refused): (Vec<_>, Vec<_>) =
+            (0..100).map(|_| begin(&begun(LONG, LONG - 1))).partition(|(_, read)| *read == Ok(None));
+        assert!((8..=MOST_UNREAD_BYTES / (LONG - 1)).contains(&held.len()), "{}", held.len());
+        let rejected = Err(Fault::Stream(Code::RequestRejected));
+        assert!(refused.iter().all(|(_, read)| *read == rejected));
+        // A head that is all there goes on, and one that becomes whole makes room.
+        assert!(matches!(begin(&begun(LONG, LONG)).1, Ok(Some(Frame::Head(_)))));
+        let (whole, _) = &mut held[0];
+        whole.push(b"a");
+        assert!(matches!(whole.read(), Ok(Some(Frame::Head(_)))));
+        let (last, read) = begin(&begun(LONG, LONG - 1));
+        assert_eq!(read, Ok(None));
+        assert_eq!(begin(&begun(LONG, LONG - 1)).1, rejected);
+        let trailers = [&b"\x01\x01h"[..], &begun(LONG, LONG - 1)].concat();
+        let (mut frames, _) = begin(&trailers);
+        assert_eq!(frames.read(), Err(Fault::Stream(Code::ExcessiveLoad)), "its request was answered");
+        drop((held, last, frames));
+        assert_eq!(unread.held.load(Ordering::Relaxed), 0);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::fmt;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -11,7 +12,7 @@ use quinn::{Connection, ReadError, RecvStream, VarInt};
 use tokio::sync::mpsc::Sender;
 
 use super::code::Code;
-use super::frame::{self, Fault, Frame, Frames};
+use super::frame::{self, Fault, Frame, Frames, UnreadHeads};
 use super::{message, once};
 use crate::serve::stream::exchange::Interim;
 
@@ -37,8 +38,8 @@ pub(super) enum Next {
 const READ_BYTES: usize = 8 << 10;
 
 impl Received {
-    pub(super) fn new(stream: RecvStream, most_head: usize) -> Self {
-        let frames = Frames::new(most_head);
+    pub(super) fn new(stream: RecvStream, most_head: usize, unread: &Arc<UnreadHeads>) -> Self {
+        let frames = Frames::within(most_head, unread);
         Self { stream, frames, most_head, is_at_end: false, first: None, fault: None }
     }
 

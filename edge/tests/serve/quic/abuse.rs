@@ -1,10 +1,11 @@
 //! Abuse of HTTP/3, and how each kind ends.
 
 use quinn::{RecvStream, VarInt};
+use verge_edge::clock::Clock;
 
 use super::{FRESH, code, config, dial, head, one_way, quic_edge, raw};
-use crate::encrypted::edge;
-use crate::rig::{Origin, soon};
+use crate::encrypted::{certificate, edge};
+use crate::rig::{Origin, Rig, soon};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_breaks_the_protocol_ends_the_connection_with_its_code() {
@@ -133,6 +134,43 @@ async fn a_long_head_a_slow_one_and_a_bad_target_are_told_so() {
         let answer = ended(receive, what).await.unwrap();
         assert!(String::from_utf8_lossy(&answer).contains(expected), "{what}: {answer:?}");
     }
+}
+
+/// As the two bytes behind the type of the frame have it.
+const HEAD: usize = 16_000;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn heads_that_lack_a_byte_are_bounded_on_a_connection_and_other_requests_go_on() {
+    let origin = Origin::answering(|_| FRESH.to_owned()).await;
+    let folder = tempfile::tempdir().unwrap();
+    let tls = certificate(folder.path(), &["site.test"]);
+    let text = format!(
+        "listen = [\"127.0.0.1:0\"]\nlisten_quic = [\"127.0.0.1:0\"]\n[tls]\n{tls}[[site]]\nhosts = [\"*\"]\n\
+         origins = [\"http://{}\"]\n[limits]\nhead_timeout = \"60s\"\n[admin]\nlisten = \"127.0.0.1:0\"\n",
+        origin.address
+    );
+    let rig = Rig::of(Clock::system(), &text).await;
+    let quic = rig.running.as_ref().unwrap().listening().quic[0];
+    let (_endpoint, connection) = raw(quic).await;
+    let lacking = [&[1, 0x7e, 0x80][..], &[b'a'; HEAD - 1]].concat();
+    let (mut sending, mut streams) = (Vec::new(), tokio::task::JoinSet::new());
+    for _ in 0..99 {
+        let (mut send, receive) = soon("a stream", connection.open_bi()).await.unwrap();
+        // One that was refused takes no more.
+        let _ = soon("its bytes", send.write_all(&lacking)).await;
+        sending.push(send);
+        streams.spawn(ended(receive, "a head that lacks a byte"));
+    }
+    // 256 KiB, which is what clients may send ahead of bodies too.
+    let most_held = (256 << 10) / HEAD;
+    for _ in most_held..99 {
+        let end = soon("a refusal", streams.join_next()).await.unwrap().unwrap();
+        assert_eq!(end, Err(0x10b), "H3_REQUEST_REJECTED: it may be sent again");
+    }
+    let (mut send, receive) = connection.open_bi().await.unwrap();
+    send.write_all(&head(b"/")).await.unwrap();
+    send.finish().unwrap();
+    assert!(ended(receive, "another request").await.unwrap().ends_with(b"hello"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
