@@ -8,7 +8,8 @@ use quinn::crypto::rustls::QuicClientConfig;
 use rustls::compress::{CertDecompressor, DecompressionFailed};
 use rustls::crypto::aws_lc_rs::kx_group;
 use rustls::{CertificateCompressionAlgorithm, NamedGroup};
-use tokio::net::UdpSocket;
+use tokio::net::{TcpSocket, TcpStream, UdpSocket};
+use tokio_rustls::TlsConnector;
 use verge_edge::clock::Clock;
 
 use super::encrypted::{certificate, connect, counting, edge, terms};
@@ -132,6 +133,82 @@ async fn first_packets(count: usize) -> Vec<Vec<u8>> {
 /// RFC 9000 §17.2.5: a packet with a long header, of the type Retry.
 fn is_retry(packet: &[u8]) -> bool {
     packet[0] & 0xf0 == 0xf0
+}
+
+const CROWDED: &str = "verge_edge_handshakes_failed_total{why=\"crowded\"}";
+
+/// An edge with this limit, over TCP and QUIC.
+async fn limited(origin: &Origin, folder: &std::path::Path, limit: &str) -> Rig {
+    let tls = certificate(folder, &["site.test"]);
+    let text = format!(
+        "listen = [\"127.0.0.1:0\"]\nlisten_tls = [\"127.0.0.1:0\"]\nlisten_quic = [\"127.0.0.1:0\"]\n[tls]\n{tls}\
+         [[site]]\nhosts = [\"*\"]\norigins = [\"http://{}\"]\n[limits]\nhead_timeout = \"10s\"\n{limit}\n\
+         [admin]\nlisten = \"127.0.0.1:0\"\nhosts = [\"site.test\"]\n",
+        origin.address
+    );
+    Rig::of(Clock::system(), &text).await
+}
+
+/// Two clients that say nothing: the one has the place, and the other was turned away.
+async fn silent(rig: &Rig) -> [TcpStream; 2] {
+    let tls = rig.running.as_ref().unwrap().listening().tls[0];
+    let before = rig.metric(CROWDED).await;
+    let [one, two] = [TcpStream::connect(tls).await.unwrap(), TcpStream::connect(tls).await.unwrap()];
+    rig.until(CROWDED, before + 1).await;
+    [one, two]
+}
+
+/// Whether a client with this address comes through its handshake.
+async fn is_met(tls: std::net::SocketAddr, address: &str) -> bool {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(address.parse().unwrap()).unwrap();
+    let stream = socket.connect(tls).await.unwrap();
+    let name = "site.test".try_into().unwrap();
+    soon("a handshake", TlsConnector::from(terms(&["h2"])).connect(name, stream)).await.is_ok()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn handshakes_have_a_bound_in_all_and_for_each_network_until_one_has_had_its_time() {
+    let origin = Origin::answering(|_| FRESH.to_owned()).await;
+    let folder = tempfile::tempdir().unwrap();
+    for limit in ["handshakes = 1", "handshakes_per_network = 1"] {
+        let rig = limited(&origin, folder.path(), limit).await;
+        let tls = rig.running.as_ref().unwrap().listening().tls[0];
+        let held = silent(&rig).await;
+        if limit.contains("network") {
+            assert!(is_met(tls, "127.0.0.2:0").await, "another network has places of its own");
+            assert_eq!(rig.metric(CROWDED).await, 1);
+        }
+        // The silent one makes room when a second has passed.
+        soon("a place", async { while !is_met(tls, "127.0.0.1:0").await {} }).await;
+        assert!(rig.metric(CROWDED).await >= 2, "one of the two was sent away for that");
+        drop(held);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_handshake_over_quic_takes_a_place_among_those_over_tcp() {
+    let origin = Origin::answering(|_| FRESH.to_owned()).await;
+    let folder = tempfile::tempdir().unwrap();
+    let packets = first_packets(64).await;
+    for limit in ["handshakes = 1", "handshakes_per_network = 1"] {
+        let rig = limited(&origin, folder.path(), limit).await;
+        let quic = rig.running.as_ref().unwrap().listening().quic[0];
+        let mut unproved = Vec::new();
+        for packet in &packets {
+            let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+            socket.send_to(packet, quic).await.unwrap();
+            soon("an answer", socket.recv(&mut [0; 2048])).await.unwrap();
+            unproved.push(socket);
+        }
+        let held = silent(&rig).await;
+        let before = rig.metric(CROWDED).await;
+        // This client proves its address, and gets in when the silent one has had its second.
+        let mut client = Http3::open(quic).await;
+        assert_eq!(client.get("https://site.test/a").await.0.status(), 200);
+        assert!(rig.metric(CROWDED).await > before, "{limit}");
+        drop(held);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

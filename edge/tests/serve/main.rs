@@ -28,6 +28,7 @@ mod edition;
 mod encoding;
 mod encrypted;
 mod endings;
+mod expiring;
 mod explaining;
 mod farewells;
 mod faults;
