@@ -11,6 +11,7 @@ mod access;
 mod access_log;
 mod admin;
 mod advice;
+mod chosen;
 mod contents;
 mod disk;
 mod doubts;
@@ -55,7 +56,7 @@ pub use written::{Change, Written};
 
 use crate::clock::Clock;
 use crate::log::access::Settings as AccessLog;
-use crate::serve::Limits;
+use crate::serve::{Introducers, Limits};
 use crate::site::guard::Mark;
 use crate::site::{Site, Sites};
 use crate::store::Bounds;
@@ -82,8 +83,8 @@ pub struct Config {
     pub children: Vec<IpNet>,
     /// Clients that are told all of the edge's health; none if the file has no list.
     pub health_from: Option<Vec<IpNet>>,
-    /// Peers whose connections begin with a header of the PROXY protocol, version 2.
-    pub proxy_protocol: Vec<IpNet>,
+    /// Peers whose connections begin with a header of the PROXY protocol, version 2, and where.
+    pub proxy_protocol: Introducers,
     /// The memory store.
     pub cache: Cache,
     /// The sites and which host names are theirs.

@@ -12,6 +12,7 @@ mod local;
 mod moving;
 mod operator;
 mod own_tls;
+mod placing;
 mod reading;
 mod sockets;
 mod start_error;
@@ -20,7 +21,7 @@ mod streams;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 
@@ -31,20 +32,19 @@ use tokio_util::sync::CancellationToken;
 use self::encrypted::Encrypted;
 pub use self::local::trial_of_path;
 use self::operator::{Edge, Operator};
+use self::placing::{Listener, Place, Spot, accept, carry_quic, exchange, places};
 pub(crate) use self::reading::Read;
 pub use self::reading::inspect;
 pub(crate) use self::sockets::Pool;
 pub use self::sockets::trial;
-use self::sockets::{Bound, Families, Unwanted, is_of_both, tcp, udp};
+use self::sockets::{Bound, Families, Unwanted, is_of_both, tcp};
 pub use self::start_error::StartError;
 use crate::admin::Reload;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::handover::{Handed, Listener as For, Row, Setting, Transport, systemd};
 use crate::origin::Origins;
-use crate::serve::{
-    Carrier, Channels, Closing, Door, Limits, Listeners, Offer, Relays, SharedSocket, endpoint,
-};
+use crate::serve::{Carrier, Closing, Door, Listeners, Ports, Relays};
 use crate::site::relay::Relay;
 use crate::turn::Turn;
 
@@ -82,18 +82,6 @@ pub(crate) struct Open {
     left: Option<JoinHandle<()>>,
 }
 
-/// A listener for clients that is open.
-#[derive(Debug)]
-struct Listener {
-    configured: SocketAddr,
-    address: SocketAddr,
-    closing: Closing,
-    /// For the process that takes over.
-    copy: OwnedFd,
-    /// Over QUIC.
-    carrier: Option<Arc<Carrier>>,
-}
-
 /// The listeners that a config asks for; nothing of it counts yet.
 pub(crate) struct Next {
     plain: Vec<Place<TcpListener>>,
@@ -108,13 +96,6 @@ pub(crate) struct Next {
 
 /// The listeners of streams, each with the rules of its streams.
 type OfStreams = Vec<(Place<TcpListener>, Vec<Relay>)>;
-
-/// One listener that a config asks for.
-enum Place<S> {
-    /// One that is open, by its place.
-    Kept(usize),
-    New(Bound<S>),
-}
 
 impl fmt::Debug for Open {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -175,12 +156,12 @@ impl Open {
         let (tls, quic) = config.tls.as_ref().map_or((&[][..], &[][..]), |tls| (&tls.listen, &tls.quic));
         let tls = self.uncovered(Setting::Tls, tls, &handed);
         let tls = places(&self.tls, &tls, |address| listen(Setting::Tls, address))?;
-        let offer = encrypted.as_ref().and_then(|next| next.offer(before));
+        let offers = encrypted.as_ref().and_then(|next| next.offers(before));
         let quic = places(&self.quic, &self.uncovered(Setting::Quic, quic, &handed), |address| {
-            let offer = offer.expect("there is [tls] where there is `listen_quic`");
+            let offers = offers.expect("there is [tls] where there is `listen_quic`");
             match self.rested(address) {
                 Some(bound) => Ok(bound),
-                None => carry_quic(&handed, address, (offer, &self.row), &config.limits),
+                None => carry_quic(&handed, address, (offers.of(address), &self.row), &config.limits),
             }
         })?;
         let streams = self.prepare_streams(config, &handed)?;
@@ -272,30 +253,24 @@ impl Open {
         let before = self.encrypted.take();
         self.encrypted = next.encrypted.and_then(|next| next.commit(before, &clients, &self.clock));
         self.plain =
-            exchange(Setting::Plain, std::mem::take(&mut self.plain), next.plain, |listener, address| {
-                (accept(&clients, listener, Door::Plain, turn(address)), None)
+            exchange(Setting::Plain, std::mem::take(&mut self.plain), next.plain, |listener, spot| {
+                (accept(&clients, listener, Door::plain(spot.configured), turn(spot.address)), None)
             });
         // Without [tls] there are no such places.
-        let terms = self.encrypted.as_ref().map(|it| (it.terms.clone(), it.offer.clone()));
-        self.tls =
-            exchange(
-                Setting::Tls,
-                std::mem::take(&mut self.tls),
-                next.tls,
-                |listener, address| match &terms {
-                    Some((terms, _)) => {
-                        (accept(&clients, listener, Door::Tls(terms.clone()), turn(address)), None)
-                    }
-                    None => (Closing::default(), None),
-                },
-            );
+        let terms = self.encrypted.as_ref().map(|it| (it.terms.clone(), it.offers.clone()));
+        self.tls = exchange(Setting::Tls, std::mem::take(&mut self.tls), next.tls, |listener, spot| {
+            let Some((terms, _)) = &terms else { return (Closing::default(), None) };
+            let door = Door::tls(spot.configured, terms.clone());
+            (accept(&clients, listener, door, turn(spot.address)), None)
+        });
         self.resting.retain(|(_, carrier)| carrier.strong_count() > 0);
         let carriers = self.quic.iter().filter_map(|one| Some((one.configured, one.carrier.as_ref()?)));
         self.resting.extend(carriers.map(|(configured, carrier)| (configured, Arc::downgrade(carrier))));
-        self.quic = exchange(Setting::Quic, std::mem::take(&mut self.quic), next.quic, |carrier, address| {
+        self.quic = exchange(Setting::Quic, std::mem::take(&mut self.quic), next.quic, |carrier, spot| {
             let one = clients.of_one();
-            if let Some((_, offer)) = &terms {
-                one.accept_quic(Arc::clone(&carrier), offer.clone(), address);
+            if let Some((_, offers)) = &terms {
+                let Spot { configured, address } = spot;
+                one.accept_quic(Arc::clone(&carrier), offers.clone(), (configured, address));
             }
             (one.closing(CancellationToken::new()), Some(carrier))
         });
@@ -324,22 +299,32 @@ impl Open {
         let places = next.into_iter().map(|(place, _)| place).collect();
         let relays = Arc::clone(&self.relays);
         self.streams =
-            exchange(Setting::Stream, std::mem::take(&mut self.streams), places, |listener, address| {
-                let turn = turn(address);
+            exchange(Setting::Stream, std::mem::take(&mut self.streams), places, |listener, spot| {
+                let turn = turn(spot.address);
                 let ended = turn.ended();
-                (Closing::of(relays.listen(listener, address, turn), ended), None)
+                (Closing::of(relays.listen(listener, spot.address, turn), ended), None)
             });
     }
 
     /// Answers tell clients where else the edge is.
     fn tell(&self) {
-        let ports =
-            |open: &[Listener]| open.iter().map(|listener| listener.address.port()).collect::<Vec<_>>();
-        self.clients.stand_at(
-            ports(&self.plain),
-            self.tls.first().map(|tls| tls.address.port()),
-            ports(&self.quic),
-        );
+        let asks = |one: &Listener| {
+            self.encrypted.as_ref().is_some_and(|encrypted| encrypted.terms.asks(one.configured))
+        };
+        let ports = |listeners: &[Listener], is_asking: bool| {
+            let chosen = listeners.iter().filter(|one| asks(one) == is_asking);
+            chosen.map(|one| one.address.port()).collect::<Vec<_>>()
+        };
+        // A client is sent to where it needs no certificate, if there is such a place.
+        let https = self.tls.iter().find(|one| !asks(one)).or(self.tls.first());
+        let https_port = https.map(|one| one.address.port());
+        let plain = self.plain.iter().map(|one| one.address.port()).collect();
+        let quic = Ports {
+            open: ports(&self.quic, false),
+            asking: ports(&self.quic, true),
+            asking_tls: ports(&self.tls, true),
+        };
+        self.clients.stand_at(plain, https_port, quic);
     }
 
     /// Copies of all sockets, for a process that takes over.
@@ -409,83 +394,6 @@ impl Open {
             }
         }
     }
-}
-
-/// For each address that a config asks for the listener that is open there, or one that `open` opens.
-fn places<S>(
-    before: &[Listener],
-    asked: &[SocketAddr],
-    open: impl Fn(SocketAddr) -> Result<Bound<S>, StartError>,
-) -> Result<Vec<Place<S>>, StartError> {
-    let mut kept = Vec::new();
-    let place = |address: &SocketAddr| {
-        // Two with port 0 are two listeners.
-        let there = before.iter().enumerate();
-        let mut same =
-            there.filter(|(place, listener)| listener.configured == *address && !kept.contains(place));
-        match same.next() {
-            Some((place, _)) => {
-                kept.push(place);
-                Ok(Place::Kept(place))
-            }
-            None => open(*address).map(Place::New),
-        }
-    };
-    asked.iter().map(place).collect()
-}
-
-/// Puts the listeners in their new order, and closes those that have no place in it.
-fn exchange<S>(
-    setting: Setting,
-    before: Vec<Listener>,
-    places: Vec<Place<S>>,
-    mut start: impl FnMut(S, SocketAddr) -> (Closing, Option<Arc<Carrier>>),
-) -> Vec<Listener> {
-    let name = setting.as_str();
-    let mut before: Vec<Option<Listener>> = before.into_iter().map(Some).collect();
-    let mut place = |place| match place {
-        Place::Kept(at) => before[at].take().expect("each is kept once"),
-        Place::New(Bound { configured, address, socket, copy, is_renamed }) => {
-            let (closing, carrier) = start(socket, address);
-            if is_renamed {
-                systemd::forget_others(setting, address);
-            }
-            systemd::keep(setting, address, copy.as_fd());
-            tracing::info!(target: "verge_edge::listener", %address, "opened, for `{name}`");
-            Listener { configured, address, closing, copy, carrier }
-        }
-    };
-    let after = places.into_iter().map(&mut place).collect();
-    for Listener { address, closing, .. } in before.into_iter().flatten() {
-        closing.close();
-        systemd::forget(setting, address);
-        tracing::info!(target: "verge_edge::listener", %address, "closed, `{name}` has it no longer");
-    }
-    after
-}
-
-fn accept(clients: &Listeners, listener: TcpListener, door: Door, turn: Turn) -> Closing {
-    let one = clients.of_one();
-    let closing = one.closing(turn.ended());
-    tokio::spawn(turn.take(one.accept(listener, door)));
-    closing
-}
-
-fn carry_quic(
-    handed: &Pool,
-    address: SocketAddr,
-    (offer, row): (&Offer, &Row),
-    limits: &Limits,
-) -> Result<Bound<Arc<Carrier>>, StartError> {
-    let bound = udp(handed, Setting::Quic, address)?;
-    let copy = bound.copy.try_clone().map_err(|error| sockets::failed(Setting::Quic, address, error))?;
-    let carry = |(socket, channels): (_, Channels)| {
-        let is_read_here = !handed.are_read_there || channels.is_empty();
-        let shared = SharedSocket::new(socket, row.generation, channels, is_read_here)?;
-        let endpoint = endpoint(&shared, (row.generation, &row.reset_key), offer, limits)?;
-        Ok(Carrier::new(endpoint, shared, copy))
-    };
-    bound.map(Setting::Quic, carry)
 }
 
 /// `[::]` with the port of this address.

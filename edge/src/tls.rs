@@ -21,7 +21,7 @@ pub mod validity;
 use std::sync::Arc;
 
 use rustls::crypto::aws_lc_rs;
-use rustls::server::NoServerSessionStorage;
+use rustls::server::{NoServerSessionStorage, ProducesTickets};
 use rustls::{ServerConfig, SupportedProtocolVersion, version};
 
 pub use certificates::{CertificateError, Certificates, Files};
@@ -29,7 +29,7 @@ pub use clients::{Clients, Identity, Judge};
 pub use early::Sessions;
 pub use follow::{follow, standings};
 pub use names::DnsNames;
-pub use ticketer::{Seal, Ticketer};
+pub use ticketer::{Apart, Seal, Ticketer};
 pub use tickets::{SecretError, Tickets};
 
 /// RFC 9325 §3.1.1: these two and nothing older.
@@ -44,10 +44,10 @@ pub const HTTP_3: &[u8] = b"h3";
 /// The terms of a handshake over TCP, or over QUIC for `HTTP_3` alone. They refuse early data: a recorded request could
 /// be sent again (RFC 8470 §3). See [`early`].
 #[must_use]
-pub fn terms(
+pub fn terms<T: ProducesTickets + 'static>(
     certificates: &Arc<Certificates>,
     clients: &Arc<Clients>,
-    ticketer: &Arc<Ticketer>,
+    ticketer: &Arc<T>,
     protocols: &[&[u8]],
 ) -> ServerConfig {
     let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))

@@ -4,11 +4,13 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ipnet::IpNet;
 use serde::Deserialize;
 use toml::Spanned;
 
 use super::access_log::{AccessTable, access_log};
 use super::admin::AdminTable;
+use super::chosen::chosen;
 use super::disk::DiskTables;
 use super::doubts;
 use super::guard::GuardTable;
@@ -20,9 +22,9 @@ use super::site;
 use super::stream::{self, StreamTable};
 use super::tls::{self, TlsTable};
 use super::unit::{Size, Span};
-use super::{Cache, Config, LEVEL_HELP, Level, Log, LogFormat, Places, Written};
+use super::{Cache, Config, LEVEL_HELP, Level, Log, LogFormat, Places, Tls, Written};
 use crate::pace;
-use crate::serve::Limits;
+use crate::serve::{Introducers, Limits};
 use crate::site::tags::TagFields;
 use crate::store::{Bounds, Eviction};
 
@@ -43,7 +45,8 @@ pub(super) fn parse(text: &str, base: &Path, machine_bytes: Option<u64>) -> Resu
     warnings.extend(file.admin.as_ref().and_then(AdminTable::open_to_others));
     let mut trusted_proxies = trusted(&file.trusted_proxies)?;
     let children = trusted(&file.children)?;
-    let proxy_protocol = trusted(&file.proxy_protocol)?;
+    let introducers = trusted(&file.proxy_protocol)?;
+    let introduced_at = file.proxy_protocol_listen;
     let health_from = file.health_from.as_deref().map(networks).transpose()?;
     if file.site.is_empty() && !is_for_streams {
         return Err(Fault::new(
@@ -65,6 +68,7 @@ pub(super) fn parse(text: &str, base: &Path, machine_bytes: Option<u64>) -> Resu
     warnings.extend(doubts::redirects(&sites, &redirects)?);
     warnings.extend(doubts::around_guards(&sites, &origin_paths));
     let tls = tls::tls(file.listen_tls, file.listen_quic, file.tls, base)?;
+    let proxy_protocol = proxy_protocol(introducers, introduced_at.as_ref(), &listen, tls.as_ref())?;
     named_files.extend(tls.iter().filter_map(|tls| Some(tls.clients.as_ref()?.ca.clone())));
     let config = Config {
         name: name(file.name)?,
@@ -107,6 +111,22 @@ fn listen(written: Option<Spanned<Vec<SocketAddr>>>, has_tls: bool) -> Result<Ve
     }
 }
 
+/// The proxies that introduce their clients, and where.
+fn proxy_protocol(
+    networks: Vec<IpNet>,
+    at: Option<&Spanned<Vec<Spanned<SocketAddr>>>>,
+    listen: &[SocketAddr],
+    tls: Option<&Tls>,
+) -> Result<Introducers, Fault> {
+    if let Some(at) = at.filter(|_| networks.is_empty()) {
+        let fault = Fault::new(at.span(), "`proxy_protocol_listen` is for no proxy");
+        return Err(fault.help("write `proxy_protocol` too, the addresses of the proxies: [\"10.0.0.5\"]"));
+    }
+    let over_tls = tls.map_or(&[][..], |tls| &tls.listen);
+    let at = chosen(at, &[("listen", listen), ("listen_tls", over_tls)])?;
+    Ok(Introducers { networks, at })
+}
+
 /// Room enough for a real site on a small machine.
 const DEFAULT_MEMORY_BYTES: u64 = 256 << 20;
 /// Below this the shares for fills and objects are too small to hold a page.
@@ -136,6 +156,7 @@ struct File {
     health_from: Option<Vec<Spanned<String>>>,
     #[serde(default)]
     proxy_protocol: Vec<Spanned<String>>,
+    proxy_protocol_listen: Option<Spanned<Vec<Spanned<SocketAddr>>>>,
     #[serde(default)]
     title_case: bool,
     #[serde(default)]

@@ -6,6 +6,7 @@ use super::*;
 use crate::site::{Patience, Rules, Site};
 use crate::store::Eviction;
 
+mod chosen;
 mod origins;
 mod streams;
 

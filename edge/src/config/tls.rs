@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::chosen::chosen;
 use super::place::Fault;
+use crate::serve::Chosen;
 use crate::tls::Files;
 use crate::tls::clients::Asked;
 
@@ -22,6 +24,8 @@ pub struct Tls {
     pub certificates: Vec<Files>,
     /// Which certificates clients may show; none: they are asked for none.
     pub clients: Option<Asked>,
+    /// The listeners that ask for them.
+    pub clients_at: Chosen,
     /// The file whose secret tickets are sealed with; none: a secret of this process.
     pub ticket_secret: Option<PathBuf>,
     /// Whether a GET may come with the first flight of a session that resumes (RFC 8470).
@@ -60,6 +64,7 @@ struct Pair {
 struct ClientsTable {
     ca: String,
     required: Option<bool>,
+    listen: Option<Spanned<Vec<Spanned<SocketAddr>>>>,
 }
 
 /// Reads `listen_tls`, `listen_quic` and `[tls]` together. Relative paths start at `base`.
@@ -87,6 +92,8 @@ pub(super) fn tls(
     let early_data = early_data(&table)?;
     let mut certificates = vec![files(table.certificate, table.key)];
     certificates.extend(table.also.into_iter().map(|pair| files(pair.certificate, pair.key)));
+    let clients_at = table.clients.as_ref().and_then(|clients| clients.listen.as_ref());
+    let clients_at = chosen(clients_at, &[("listen_tls", &listen), ("listen_quic", &quic)])?;
     let asked = |clients: ClientsTable| Asked {
         ca: base.join(clients.ca),
         required: clients.required.unwrap_or(true),
@@ -96,6 +103,7 @@ pub(super) fn tls(
         quic,
         certificates,
         clients: table.clients.map(asked),
+        clients_at,
         ticket_secret: table.ticket_secret.map(|path| base.join(path)),
         early_data,
     }))

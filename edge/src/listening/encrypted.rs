@@ -2,16 +2,17 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use rustls::ServerConfig;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::start_error::StartError;
 use crate::clock::Clock;
 use crate::config;
-use crate::serve::{Listeners, Offer, Terms};
+use crate::serve::{ByListener, Chosen, Listeners, Offer, Terms};
 use crate::tls::CertificateError;
 use crate::tls::certificates::Ready;
-use crate::tls::{self, Certificates, Clients, Judge, Seal, Sessions, Ticketer};
+use crate::tls::{self, Apart, Certificates, Clients, Judge, Seal, Sessions, Ticketer};
 
 /// Certificates, the seal of tickets, and the terms of handshakes with both. Their files are followed until it is dropped.
 pub(super) struct Encrypted {
@@ -20,15 +21,23 @@ pub(super) struct Encrypted {
     ticketer: Arc<Ticketer>,
     /// Those that may bring early data.
     sessions: Option<Arc<Sessions>>,
-    pub(super) terms: Terms,
-    pub(super) offer: Offer,
+    /// The listeners that ask for certificates of clients.
+    asking: Arc<ArcSwap<Chosen>>,
+    pub(super) terms: ByListener<Terms>,
+    pub(super) offers: ByListener<Offer>,
     followed: Option<DropGuard>,
 }
 
 /// The change that another config makes of it; nothing of it counts yet.
 pub(super) enum Next {
     New(Box<Encrypted>),
-    Kept(Box<Ready>, Option<Arc<Judge>>, Seal, EarlyData),
+    Kept(Box<Ready>, Asked, Seal, EarlyData),
+}
+
+/// The listeners that ask for certificates of clients, and the judge of these.
+pub(super) struct Asked {
+    judge: Option<Arc<Judge>>,
+    asking: Chosen,
 }
 
 /// Whether sessions bring early data.
@@ -43,13 +52,24 @@ impl Encrypted {
         let certificates = Certificates::load(tls.certificates.clone()).map_err(of_pair)?;
         let seal = seal(tls, clock)?;
         let ticketer = Ticketer::new(seal);
-        let clients = Clients::new(judge(tls)?);
+        let Asked { judge, asking } = Asked::of(tls)?;
+        let (clients, apart) = (Clients::new(judge), Apart::new(&ticketer));
         let sessions = tls.early_data.then(Sessions::new);
-        let over_tcp = over_tcp(&certificates, &clients, &ticketer, sessions.as_ref());
-        let terms = Terms::new(over_tcp, Arc::clone(&certificates), Arc::clone(&clients));
-        let over_quic = tls::terms(&certificates, &clients, &ticketer, &[tls::HTTP_3]);
+        let nobody = Clients::new(None);
+        let over_tcp = over_tcp(&certificates, &ticketer, sessions.as_ref());
+        let terms = Terms::new(over_tcp, Arc::clone(&certificates), Arc::clone(&nobody));
+        let over_quic = tls::terms(&certificates, &nobody, &ticketer, &[tls::HTTP_3]);
         let offer = Offer::new(over_quic, terms.clone(), sessions.as_ref());
-        Ok(Self { certificates, clients, ticketer, sessions, terms, offer, followed: None })
+        let certain = {
+            let over_tcp = tls::terms(&certificates, &clients, &apart, OVER_TCP);
+            let terms = Terms::new(over_tcp, Arc::clone(&certificates), Arc::clone(&clients));
+            let over_quic = tls::terms(&certificates, &clients, &apart, &[tls::HTTP_3]);
+            (terms.clone(), offer.apart(over_quic, terms))
+        };
+        let asking = Arc::new(ArcSwap::from_pointee(asking));
+        let terms = ByListener::new(certain.0, terms, &asking);
+        let offers = ByListener::new(certain.1, offer, &asking);
+        Ok(Self { certificates, clients, ticketer, sessions, asking, terms, offers, followed: None })
     }
 
     /// Sessions bring early data from now on, or none does; those of before are forgotten where that changes.
@@ -58,8 +78,8 @@ impl Encrypted {
             return;
         }
         let sessions = (early_data == EarlyData::Yes).then(Sessions::new);
-        self.terms.put(over_tcp(&self.certificates, &self.clients, &self.ticketer, sessions.as_ref()));
-        self.offer.put(sessions.as_ref());
+        self.terms.open().put(over_tcp(&self.certificates, &self.ticketer, sessions.as_ref()));
+        self.offers.open().put(sessions.as_ref());
         if let Some(before) = std::mem::replace(&mut self.sessions, sessions) {
             before.close();
         }
@@ -90,14 +110,14 @@ impl Next {
         let certificates = Certificates::prepare(tls.certificates.clone()).map_err(of_pair)?;
         let seal = seal(tls, clock)?;
         let early_data = if tls.early_data { EarlyData::Yes } else { EarlyData::No };
-        Ok(Self::Kept(Box::new(certificates), judge(tls)?, seal, early_data))
+        Ok(Self::Kept(Box::new(certificates), Asked::of(tls)?, seal, early_data))
     }
 
-    /// The offer for QUIC that will count.
-    pub(super) fn offer<'a>(&'a self, before: Option<&'a Encrypted>) -> Option<&'a Offer> {
+    /// The offers for QUIC that will count.
+    pub(super) fn offers<'a>(&'a self, before: Option<&'a Encrypted>) -> Option<&'a ByListener<Offer>> {
         match self {
-            Self::New(new) => Some(&new.offer),
-            Self::Kept(..) => before.map(|before| &before.offer),
+            Self::New(new) => Some(&new.offers),
+            Self::Kept(..) => before.map(|before| &before.offers),
         }
     }
 
@@ -113,9 +133,11 @@ impl Next {
                 new.follow(clients, clock);
                 Some(*new)
             }
-            Self::Kept(certificates, judge, seal, early_data) => {
+            Self::Kept(certificates, Asked { judge, asking }, seal, early_data) => {
                 let mut before = before?;
+                // A listener that asks from now on finds the judge there.
                 before.clients.put(judge);
+                before.asking.store(Arc::new(asking));
                 before.certificates.put(*certificates);
                 before.ticketer.put(seal);
                 before.turn(early_data);
@@ -125,21 +147,27 @@ impl Next {
     }
 }
 
+const OVER_TCP: &[&[u8]] = &[tls::HTTP_2, tls::HTTP_1];
+
+/// Where clients are asked for no certificate.
 fn over_tcp(
     certificates: &Arc<Certificates>,
-    clients: &Arc<Clients>,
     ticketer: &Arc<Ticketer>,
     sessions: Option<&Arc<Sessions>>,
 ) -> ServerConfig {
-    let terms = tls::terms(certificates, clients, ticketer, &[tls::HTTP_2, tls::HTTP_1]);
+    let terms = tls::terms(certificates, &Clients::new(None), ticketer, OVER_TCP);
     match sessions {
         Some(sessions) => tls::early::with_early_data(terms, sessions),
         None => terms,
     }
 }
 
-fn judge(tls: &config::Tls) -> Result<Option<Arc<Judge>>, StartError> {
-    tls.clients.as_ref().map(Judge::load).transpose().map_err(of_pair)
+impl Asked {
+    fn of(tls: &config::Tls) -> Result<Self, StartError> {
+        let judge = tls.clients.as_ref().map(Judge::load).transpose().map_err(of_pair)?;
+        let asking = if judge.is_some() { tls.clients_at.clone() } else { Chosen::none() };
+        Ok(Self { judge, asking })
+    }
 }
 
 fn seal(tls: &config::Tls, clock: &Clock) -> Result<Seal, StartError> {
@@ -154,6 +182,6 @@ fn of_pair(error: CertificateError) -> StartError {
 pub(super) fn inspect(tls: &config::Tls, clock: &Clock) -> Result<Vec<String>, StartError> {
     let certificates = Certificates::load(tls.certificates.clone()).map_err(of_pair)?;
     seal(tls, clock)?;
-    judge(tls)?;
+    Asked::of(tls)?;
     Ok(tls::standings(&certificates, clock))
 }

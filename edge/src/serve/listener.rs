@@ -7,23 +7,22 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
-use tokio::io::AsyncReadExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Limits;
-use super::alternative::Alternative;
+use super::alternative::{Alternative, Ports};
 use super::arrival::Peer;
 use super::ending::{Closing, Ending};
 use super::h1::patient_stream::{MOST_WIDE, Patient};
 use super::handshakes::{self, Handshakes};
+use super::introducers::{INTRODUCTION, Introducers, introduction};
 use super::permits::Permits;
-use super::proxied;
 use super::room::{Entry, Room, Seat};
 use super::service::{Service, Whereabouts};
-use super::tls::{Agreed, Door, HandshakeFault, Shaken, Terms};
+use super::tls::{Agreed, Door, HandshakeFault, Shaken, Terms, Way};
 use super::{h1, h2};
 use crate::cache::Cache;
 use crate::draining::Draining;
@@ -43,8 +42,7 @@ pub(crate) struct Listeners {
     /// UDP sockets.
     pub(super) endpoints: TaskTracker,
     pub(super) room: Arc<Room>,
-    /// Senders whose connections begin with a header of the PROXY protocol.
-    introducers: Arc<ArcSwap<Vec<IpNet>>>,
+    introducers: Arc<ArcSwap<Introducers>>,
     handshakes: Arc<Handshakes>,
     /// Connections that may leave much unsent.
     wide: Arc<Permits>,
@@ -79,7 +77,7 @@ impl Listeners {
     }
 
     /// From now on these count: limits and introducers for new connections, proxies for new requests.
-    pub(crate) fn obey(&self, limits: Limits, trusted_proxies: Vec<IpNet>, introducers: Vec<IpNet>) {
+    pub(crate) fn obey(&self, limits: Limits, trusted_proxies: Vec<IpNet>, introducers: Introducers) {
         self.introduced_by(introducers);
         self.room.obey(limits.connections, limits.connections_per_network);
         self.handshakes.obey(limits.handshakes, limits.handshakes_per_network);
@@ -94,8 +92,8 @@ impl Listeners {
         self.service.be_known_to(children, health_from);
     }
 
-    /// Connections from these addresses begin with a header of the PROXY protocol.
-    pub(crate) fn introduced_by(&self, introducers: Vec<IpNet>) {
+    /// Connections of these begin with a header of the PROXY protocol.
+    pub(crate) fn introduced_by(&self, introducers: Introducers) {
         self.introducers.store(Arc::new(introducers));
     }
 
@@ -126,17 +124,18 @@ impl Listeners {
     }
 
     async fn take(&self, stream: TcpStream, client: IpAddr, door: &Door) {
-        if self.introducers.load().iter().any(|network| network.contains(&client.to_canonical())) {
+        let way = door.way();
+        if self.introducers.load().introduce(client, door.configured()) {
             // It speaks for many clients: its handshakes have no limit of their own.
             if let Some(place) = self.handshakes.begin(client, true) {
-                self.connections.spawn(self.clone().introduced(stream, client, door.clone(), place));
+                self.connections.spawn(self.clone().introduced(stream, client, way, place));
             }
             return;
         }
         let Some(seat) = self.seat(client).await else { return };
         let local = stream.local_addr().unwrap_or(UNKNOWN);
-        let peer = Peer { client, local, scheme: door.scheme() };
-        self.connections.spawn(self.clone().carry(stream, peer, door.clone(), seat));
+        let peer = Peer { client, local, scheme: way.scheme() };
+        self.connections.spawn(self.clone().carry(stream, peer, way, seat));
         self.count();
     }
 
@@ -166,7 +165,7 @@ impl Listeners {
     }
 
     /// Answers tell clients of these ports: in clear, over TLS, and over QUIC.
-    pub(crate) fn stand_at(&self, plain: Vec<u16>, https_port: Option<u16>, quic: Vec<u16>) {
+    pub(crate) fn stand_at(&self, plain: Vec<u16>, https_port: Option<u16>, quic: Ports) {
         self.service.cache.listens_on(plain);
         let alternative = Alternative::new(quic, self.service.draining.clone());
         self.service.stand_at(Whereabouts { https_port, alternative });
@@ -280,7 +279,7 @@ impl Listeners {
 
     /// Takes a connection that a proxy hands on, once the proxy has said whose it is. Until it has a seat it keeps its place
     /// among the handshakes, and each of the two has its time: so there are never more of them than handshakes.
-    async fn introduced(self, mut stream: TcpStream, proxy: IpAddr, door: Door, place: handshakes::Place) {
+    async fn introduced(self, mut stream: TcpStream, proxy: IpAddr, way: Way, place: handshakes::Place) {
         let (limit, aborted) = (self.limits().head_timeout.min(INTRODUCTION), &self.ending.aborted);
         let Ok(told) = within(limit, (&place, aborted), introduction(&mut stream)).await else { return };
         let Some(Ok(ends)) = told else { return self.metrics().client_dropped("not-introduced") };
@@ -291,11 +290,11 @@ impl Listeners {
         let Some(seat) = seat else { return self.metrics().client_dropped("connections") };
         let Some(seat) = seat else { return };
         self.count();
-        let peer = Peer { client, local, scheme: door.scheme() };
-        self.carry(stream, peer, door, seat).await;
+        let peer = Peer { client, local, scheme: way.scheme() };
+        self.carry(stream, peer, way, seat).await;
     }
 
-    async fn carry(self, stream: TcpStream, peer: Peer, door: Door, seat: Seat) {
+    async fn carry(self, stream: TcpStream, peer: Peer, way: Way, seat: Seat) {
         let limits = &**self.limits.load();
         let (service, ending) = (&self.service, &self.ending);
         // Heads and small bodies go out in one write; waiting for more only delays them.
@@ -304,9 +303,9 @@ impl Listeners {
         let wide = Arc::clone(&self.wide);
         let stream = Patient::new(stream, watch, service.cache.metrics.clone(), wide);
         // Each way is boxed: else every connection, idle ones included, would take as much memory as the largest way.
-        match door {
-            Door::Plain => Box::pin(h1::carry(service, limits, stream, (peer, None), &seat, ending)).await,
-            Door::Tls(terms) => Box::pin(self.encrypted(stream, peer, &terms, &seat)).await,
+        match way {
+            Way::Plain => Box::pin(h1::carry(service, limits, stream, (peer, None), &seat, ending)).await,
+            Way::Tls(terms) => Box::pin(self.encrypted(stream, peer, &terms, &seat)).await,
         }
         drop(seat);
         self.count();
@@ -397,21 +396,8 @@ pub(super) fn waiting(listener: TcpListener) -> impl Iterator<Item = (TcpStream,
     std::iter::from_fn(next).take(usize::from(BACKLOG))
 }
 
-/// Reads a header of the PROXY protocol, and not a byte more.
-pub(super) async fn introduction(stream: &mut TcpStream) -> io::Result<Option<proxied::Ends>> {
-    let invalid = |error| io::Error::new(io::ErrorKind::InvalidData, error);
-    let mut first = [0; proxied::FIXED_BYTES];
-    stream.read_exact(&mut first).await?;
-    let start = proxied::start(&first).map_err(invalid)?;
-    let mut rest = vec![0; start.rest];
-    stream.read_exact(&mut rest).await?;
-    start.ends(&rest).map_err(invalid)
-}
-
 /// Connections that the kernel makes ahead of us, for one listener.
 pub(crate) const BACKLOG: u16 = 1024;
-/// A proxy has it at hand.
-const INTRODUCTION: Duration = Duration::from_secs(5);
 /// After the end of all connections.
 const LAST_PACKETS: Duration = Duration::from_secs(1);
 

@@ -26,7 +26,8 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::listener::{Listeners, introduction, rest, waiting};
+use super::introducers::introduction;
+use super::listener::{Listeners, rest, waiting};
 use super::proxied::{self, Ends};
 use super::tunnel::{Ended, Passed, both_ways, idle};
 use crate::clock::Clock;

@@ -113,6 +113,6 @@ impl Service {
         }
         let whereabouts = self.whereabouts.load();
         let alternative = whereabouts.alternative.as_ref()?;
-        (!self.trusts(peer.client)).then(|| alternative.field(peer.local.port(), uri.port_u16()))
+        if self.trusts(peer.client) { None } else { alternative.field(peer.local.port(), uri.port_u16()) }
     }
 }

@@ -4,6 +4,7 @@ pub(super) mod early;
 
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use super::by_listener::ByListener;
 use super::ending::Ending;
 use super::h1::patient_stream::Patient;
 use super::handshakes::Place;
@@ -23,11 +25,18 @@ use crate::tls::{Certificates, Clients, DnsNames, HTTP_2, Identity};
 use early::EarlyStream;
 
 /// How clients come in at a listener.
-#[derive(Debug, Clone)]
-pub(crate) enum Door {
-    /// As they are.
+#[derive(Debug)]
+pub(crate) struct Door {
+    /// Where the config has it.
+    configured: SocketAddr,
+    /// None: clients come without TLS.
+    terms: Option<ByListener<Terms>>,
+}
+
+/// How one client comes in.
+#[derive(Debug)]
+pub(super) enum Way {
     Plain,
-    /// Over TLS.
     Tls(Terms),
 }
 
@@ -71,6 +80,30 @@ impl fmt::Debug for Terms {
 }
 
 impl Door {
+    /// Without TLS, at the listener that the config has there.
+    pub(crate) fn plain(configured: SocketAddr) -> Self {
+        Self { configured, terms: None }
+    }
+
+    /// The same over TLS.
+    pub(crate) fn tls(configured: SocketAddr, terms: ByListener<Terms>) -> Self {
+        Self { configured, terms: Some(terms) }
+    }
+
+    pub(super) fn configured(&self) -> SocketAddr {
+        self.configured
+    }
+
+    /// The way of a client that comes now.
+    pub(super) fn way(&self) -> Way {
+        match &self.terms {
+            None => Way::Plain,
+            Some(terms) => Way::Tls(terms.of(self.configured).clone()),
+        }
+    }
+}
+
+impl Way {
     /// The scheme of requests over this connection.
     pub(super) fn scheme(&self) -> Scheme {
         match self {

@@ -83,6 +83,11 @@ impl Ticketer {
         }
     }
 
+    /// The content of a ticket, whatever listener it is of.
+    fn opened(&self, ticket: &[u8]) -> Option<Vec<u8>> {
+        self.0.load().producer()?.decrypt(ticket)
+    }
+
     /// Reads the secret again if its file has changed.
     ///
     /// # Errors
@@ -109,13 +114,58 @@ impl ProducesTickets for Ticketer {
     }
 
     fn decrypt(&self, ticket: &[u8]) -> Option<Vec<u8>> {
-        self.0.load().producer()?.decrypt(ticket)
+        self.opened(ticket).filter(|state| !state.starts_with(MARK))
+    }
+}
+
+/// Seals tickets of the listeners that ask clients for certificates: no session goes from the others to these, where it would
+/// bring no certificate, or back. The client of such a ticket makes a whole handshake.
+#[derive(Debug)]
+pub struct Apart(Arc<Ticketer>);
+
+/// The first bytes of what is sealed. A session of rustls begins with a version of TLS.
+const MARK: &[u8] = b"asked for a certificate";
+
+impl Apart {
+    /// By the same seal.
+    #[must_use]
+    pub fn new(ticketer: &Arc<Ticketer>) -> Arc<Self> {
+        Arc::new(Self(Arc::clone(ticketer)))
+    }
+}
+
+impl ProducesTickets for Apart {
+    fn enabled(&self) -> bool {
+        self.0.enabled()
+    }
+
+    fn lifetime(&self) -> u32 {
+        self.0.lifetime()
+    }
+
+    fn encrypt(&self, state: &[u8]) -> Option<Vec<u8>> {
+        self.0.encrypt(&[MARK, state].concat())
+    }
+
+    fn decrypt(&self, ticket: &[u8]) -> Option<Vec<u8>> {
+        self.0.opened(ticket)?.strip_prefix(MARK).map(<[u8]>::to_vec)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_ticket_is_of_listeners_that_ask_for_certificates_or_of_the_others() {
+        let open = Ticketer::new(Seal::load(None, &Clock::system()).unwrap());
+        let asking = Apart::new(&open);
+        let of_open = open.encrypt(b"session").unwrap();
+        let of_asking = asking.encrypt(b"session").unwrap();
+        let session = Some(b"session".to_vec());
+        assert_eq!((open.decrypt(&of_open), asking.decrypt(&of_open)), (session.clone(), None));
+        assert_eq!((open.decrypt(&of_asking), asking.decrypt(&of_asking)), (None, session));
+    }
 
     #[test]
     fn a_seal_that_is_put_counts_from_then_on_and_one_of_this_process_stays() {

@@ -76,7 +76,7 @@ async fn what_others_say_of_themselves_reaches_nobody() {
 }
 
 /// A header of the PROXY protocol, version 2, and the request behind it; the edge's listener in `local`.
-fn introduced(client: [u8; 4], request: &str) -> Vec<u8> {
+pub fn introduced(client: [u8; 4], request: &str) -> Vec<u8> {
     let ends = [&client[..], &[198, 51, 100, 2], &[0x30, 0x39, 0x01, 0xbb]].concat();
     [&b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c"[..], &ends, request.as_bytes()].concat()
 }

@@ -8,8 +8,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use quinn::crypto::rustls::QuicClientConfig;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
-use rustls::ClientConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, SupportedProtocolVersion};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_rustls::TlsConnector;
 use verge_edge::clock::Clock;
@@ -32,7 +32,17 @@ impl Signer {
     }
 
     /// The terms of a client with this name, who keeps its sessions, and its certificate.
-    fn client(&self, name: &str, alpn: &str) -> (Arc<ClientConfig>, CertificateDer<'static>) {
+    pub fn client(&self, name: &str, alpn: &str) -> (Arc<ClientConfig>, CertificateDer<'static>) {
+        self.client_by(rustls::DEFAULT_VERSIONS, name, alpn)
+    }
+
+    /// The same by these versions of TLS.
+    pub fn client_by(
+        &self,
+        versions: &[&'static SupportedProtocolVersion],
+        name: &str,
+        alpn: &str,
+    ) -> (Arc<ClientConfig>, CertificateDer<'static>) {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.distinguished_name.push(DnType::CommonName, name);
         let key = KeyPair::generate().unwrap();
@@ -40,7 +50,7 @@ impl Signer {
         let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
         let plain = terms(&[alpn]);
         let mut known = ClientConfig::builder_with_provider(Arc::clone(plain.crypto_provider()))
-            .with_safe_default_protocol_versions()
+            .with_protocol_versions(versions)
             .unwrap()
             .dangerous()
             .with_custom_certificate_verifier(super::encrypted::trusting())
@@ -68,7 +78,7 @@ async fn edge_with(origin: &Origin, folder: &Path, more: &str, site: &str) -> Ri
 }
 
 /// The body of the answer by these terms over TCP; none if the edge does not take the client.
-async fn get(address: SocketAddr, terms: &Arc<ClientConfig>) -> Option<String> {
+pub async fn get(address: SocketAddr, terms: &Arc<ClientConfig>) -> Option<String> {
     let asked = async {
         let stream = tokio::net::TcpStream::connect(address).await.unwrap();
         let name = "site.test".try_into().unwrap();

@@ -15,6 +15,7 @@ mod caching;
 mod canaries;
 mod carrier;
 mod cases;
+mod chosen;
 mod client;
 mod closing;
 mod codings;

@@ -30,6 +30,7 @@ use super::shared_socket::SharedSocket;
 use crate::clock::monotonic;
 use crate::metrics::Limit;
 use crate::serve::arrival::Peer;
+use crate::serve::by_listener::ByListener;
 use crate::serve::handshakes::Place;
 use crate::serve::limits::Limits;
 use crate::serve::listener::Listeners;
@@ -73,6 +74,11 @@ impl Offer {
         let early = Arc::new(EarlyTerms::new(tls.clone(), sessions));
         let crypto = QuicServerConfig::try_from(tls).expect("TLS 1.3 has the suite of QUIC's first packets");
         Self { crypto: Arc::new(crypto), early, tokens: Arc::new(AddressTokens::new()), terms }
+    }
+
+    /// By other terms, and without early data. A proof of an address counts for both.
+    pub(crate) fn apart(&self, tls: rustls::ServerConfig, terms: Terms) -> Self {
+        Self { tokens: Arc::clone(&self.tokens), ..Self::new(tls, terms, None) }
     }
 
     /// Connections from now on may bring early data by these sessions.
@@ -209,11 +215,17 @@ impl Carrier {
 }
 
 impl Listeners {
-    /// Takes connections until they are closed. Their last packets must get out: the task waits for that.
-    pub(crate) fn accept_quic(&self, carrier: Arc<Carrier>, offer: Offer, local: SocketAddr) {
+    /// Takes connections until they are closed, at the listener that the config has at `configured`. Their last packets must get
+    /// out: the task waits for that.
+    pub(crate) fn accept_quic(
+        &self,
+        carrier: Arc<Carrier>,
+        offers: ByListener<Offer>,
+        (configured, local): (SocketAddr, SocketAddr),
+    ) {
         let listeners = self.clone();
         let endpoint = carrier.endpoint.clone();
-        carrier.take(offer.config(&self.limits()).0);
+        carrier.take(offers.of(configured).config(&self.limits()).0);
         self.endpoints.spawn(async move {
             let unproved = Arc::new(Semaphore::new(UNPROVED_HANDSHAKES));
             loop {
@@ -223,7 +235,8 @@ impl Listeners {
                 };
                 let Some(incoming) = incoming else { break };
                 if let Some((incoming, held)) = listeners.admit(incoming, &unproved) {
-                    let task = listeners.clone().greet(incoming, held, offer.clone(), local);
+                    let offer = offers.of(configured).clone();
+                    let task = listeners.clone().greet(incoming, held, offer, local);
                     listeners.connections.spawn(task);
                 }
             }
