@@ -1,6 +1,6 @@
 //! Watches the origins after a reload, and says when the config before is to come back.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::SystemTime;
 
 use crate::admin::{GuardTold, Undone};
@@ -82,7 +82,7 @@ impl History {
             };
             // The second may break what the first one left alone, or has brought.
             let sites: HashMap<SiteName, Counts> = counts.into_iter().chain(known).collect();
-            let sites = sites.into_iter().filter(|(site, _)| concerns(&all.changed, site)).collect();
+            let sites = broken_by(&all, &last, sites);
             Watch { number: self.reloads, all, last, mark, since: now, sites }
         });
         self.watch = watch;
@@ -138,6 +138,16 @@ impl Watch {
         let is_known = self.all.before.sites.all().iter().any(|known| known.name == *site);
         if is_known { &self.all } else { &self.last }
     }
+}
+
+/// The sites that the changes may have broken. One that a reload before the last has brought goes back behind the last alone,
+/// which must be to blame.
+fn broken_by(all: &Step, last: &Step, sites: HashMap<SiteName, Counts>) -> Vec<(SiteName, Counts)> {
+    let known: HashSet<&SiteName> = all.before.sites.all().iter().map(|site| &site.name).collect();
+    let may_be = |site: &SiteName| {
+        concerns(&last.changed, site) || known.contains(site) && concerns(&all.changed, site)
+    };
+    sites.into_iter().filter(|(site, _)| may_be(site)).collect()
 }
 
 /// Whether one of the changes may be to blame for this site's errors: it is about the site, or about none.

@@ -247,6 +247,31 @@ async fn a_second_reload_is_watched_where_the_first_one_changed_nothing() {
     assert_eq!(get(&edge, "c.test").await, 200);
 }
 
+/// The first of two reloads brings a site that fails; the second has nothing to do with it.
+#[tokio::test]
+async fn a_second_reload_is_not_undone_for_a_site_that_the_first_one_brought() {
+    let (good, bad) = (origin("200 OK", "good").await, origin("500 No", "bad").await);
+    let edge = Edge::start(&good).await;
+    let guarded = format!("{}[guard]\nanswers = 10\nwindow = \"5m\"\n", edge.text);
+    assert_eq!(edge.reload(&guarded).await.status, 200);
+    stood(&edge).await;
+    let site = format!("[[site]]\nhosts = [\"b.test\"]\norigins = [\"http://{}\"]\n", bad.address);
+    let first = format!("{guarded}{site}");
+    assert_eq!(edge.reload(&first).await.status, 200);
+    for _ in 0..5 {
+        assert_eq!(get(&edge, "b.test").await, 500);
+    }
+    let own = "hosts = [\"site.test\"]";
+    let second = first.replace(own, &format!("{own}\ndefault_ttl = \"1m\""));
+    assert_eq!(edge.reload(&second).await.status, 200);
+    for _ in 0..20 {
+        assert_eq!(get(&edge, "b.test").await, 500);
+    }
+    stood(&edge).await;
+    let told = edge.rig.ask("/guard", "").await.text();
+    assert!(told.contains("\"is_undone\":false,\"undone\":[]"), "{told}");
+}
+
 #[tokio::test]
 async fn a_reload_that_brings_parents_which_fail_is_undone() {
     let good = origin("200 OK", "good").await;
