@@ -75,6 +75,11 @@ impl InService {
         let asks_for_signatures = sites.all().iter().any(|site| !site.signed.paths.is_empty());
         Self { sites, placed, unheeded, asks_for_signatures }
     }
+
+    /// All groups of origins: those of sites and routes, their parents and their canaries.
+    fn origins(&self) -> impl Iterator<Item = &Arc<Origins>> {
+        self.placed.iter().flat_map(Placed::all).flat_map(|part| part.groups())
+    }
 }
 
 /// A site in service, and its routes.
@@ -188,7 +193,8 @@ impl Cache {
         };
         let placed = sites.all().iter().map(place).collect();
         let next = Arc::new(InService::new(sites, placed));
-        self.edition.change(|| self.in_service.store(next));
+        self.edition.change(|| self.in_service.store(Arc::clone(&next)));
+        Origins::replace(before.origins(), next.origins());
     }
 
     /// Changes with all that decides what is made of a request's head; no two edges of a process have the same. None while it

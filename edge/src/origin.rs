@@ -40,11 +40,14 @@ mod shape;
 mod standing;
 mod stream;
 mod telling;
+#[cfg(test)]
+mod tests;
 mod told;
 mod unheaded;
 mod wire;
 mod wish;
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
@@ -89,7 +92,7 @@ pub struct Origins {
     queue: Queue,
     clock: Clock,
     metrics: Metrics,
-    _checks: Option<Checks>,
+    checks: Option<Checks>,
 }
 
 /// One of a site's origins.
@@ -193,7 +196,7 @@ impl Origins {
         let all: Vec<Slot> = origins.iter().map(slot).collect();
         let members = || all.iter().map(|slot| Arc::clone(&slot.member)).collect();
         Self {
-            _checks: sharing.checks.as_ref().map(|rules| checks::begin(members(), rules, clock)),
+            checks: sharing.checks.as_ref().map(|rules| checks::begin(members(), rules, clock)),
             all,
             turns: Mutex::default(),
             sharing: sharing.clone(),
@@ -203,6 +206,21 @@ impl Origins {
             queue: Queue::default(),
             clock: clock.clone(),
             metrics: metrics.clone(),
+        }
+    }
+
+    /// Ends the checks of all that are in service no more, though requests or connections may still go by them.
+    pub(crate) fn replace<'o>(
+        before: impl Iterator<Item = &'o Arc<Self>>,
+        after: impl Iterator<Item = &'o Arc<Self>>,
+    ) {
+        let after: Vec<&Arc<Self>> = after.collect();
+        let kept: HashSet<*const Self> = after.iter().map(|one| Arc::as_ptr(one)).collect();
+        let gone = before.filter(|one| !kept.contains(&Arc::as_ptr(one)));
+        gone.filter_map(|one| one.checks.as_ref()).for_each(Checks::end);
+        for one in after {
+            let now = one.clock.now();
+            one.all.iter().for_each(|slot| slot.member.settle_checks(now));
         }
     }
 

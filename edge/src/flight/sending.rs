@@ -1,5 +1,7 @@
 //! A request of a site on its way: to a parent if the site has any, else or behind them to an origin.
 
+use std::sync::Arc;
+
 use http::{HeaderName, HeaderValue, Request, StatusCode, Uri};
 use tokio::time::Instant;
 
@@ -167,6 +169,12 @@ impl FetchSite {
         let of_canary = self.canary.iter().flat_map(|canary| canary.origins.standing());
         let of_canary = of_canary.map(|origin| OriginStanding { canary: true, ..origin });
         of_parents.chain(self.origins.standing()).chain(of_canary).collect()
+    }
+
+    /// The parents, the origins, and the canary's.
+    pub(crate) fn groups(&self) -> impl Iterator<Item = &Arc<Origins>> {
+        let of_canary = self.canary.iter().map(|canary| &canary.origins);
+        self.parents.iter().chain([&self.origins]).chain(of_canary)
     }
 
     /// Takes the parent or origin at this address out or puts it back, or leaves that to the config. Whether there is one.

@@ -1,7 +1,8 @@
 //! Active checks: each origin is asked again and again whether it is well, by a request of the edge's own.
 //!
 //! A check makes a connection of its own, so that it finds out whether the next one comes about. The checks of a site begin
-//! with its config, before the first request, and end when no request goes by that config any more.
+//! with its config, before the first request, and end when another config is in service, though requests and connections may
+//! still go by theirs.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,29 +19,51 @@ use crate::clock::Clock;
 use crate::site::Patience;
 use crate::site::origin::{Ask, Checks as Rules};
 
-/// The checks of one site; they end with it.
+/// The checks of one group of origins; they end with it, or before.
 #[derive(Debug)]
-pub(super) struct Checks(Vec<AbortHandle>);
+pub(super) struct Checks(Vec<Check>);
+
+#[derive(Debug)]
+struct Check {
+    member: Arc<Member>,
+    /// By which the origin knows it.
+    number: u64,
+    task: AbortHandle,
+}
+
+impl Checks {
+    /// They change nothing from now on. One that is at its origin just now does not count.
+    pub(super) fn end(&self) {
+        for check in &self.0 {
+            check.member.health.leave_checks(check.number);
+            check.task.abort();
+        }
+    }
+}
 
 impl Drop for Checks {
     fn drop(&mut self) {
-        self.0.iter().for_each(AbortHandle::abort);
+        self.end();
     }
 }
 
 /// Begins to check each of these.
 pub(super) fn begin(members: Vec<Arc<Member>>, rules: &Arc<Rules>, clock: &Clock) -> Checks {
-    let begin = |member| tokio::spawn(repeat(member, Arc::clone(rules), clock.clone())).abort_handle();
+    let begin = |member: Arc<Member>| {
+        let number = member.health.begin_checks();
+        let repeated = repeat(Arc::clone(&member), number, Arc::clone(rules), clock.clone());
+        Check { member, number, task: tokio::spawn(repeated).abort_handle() }
+    };
     Checks(members.into_iter().map(begin).collect())
 }
 
-async fn repeat(member: Arc<Member>, rules: Arc<Rules>, clock: Clock) {
+async fn repeat(member: Arc<Member>, number: u64, rules: Arc<Rules>, clock: Clock) {
     loop {
         let outcome = match timeout(rules.timeout, check(&member, &rules)).await {
             Ok(outcome) => outcome,
             Err(_) => Err("no answer in time".to_owned()),
         };
-        member.checked(outcome, &rules, clock.now());
+        member.checked(number, outcome, &rules, clock.now());
         // Edges that were started together do not ask together for ever.
         let jitter = 0.9 + 0.2 * rand::random::<f64>();
         clock.timer(rules.interval.mul_f64(jitter)).await;

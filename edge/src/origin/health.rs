@@ -20,6 +20,10 @@ struct Known {
     told: Option<Stands>,
     /// The newest last.
     changes: VecDeque<Change>,
+    /// The checks of configs in service that it is under, by their numbers: one for each group of origins that it is in.
+    checks: Vec<u64>,
+    /// The checks that have begun so far.
+    checks_begun: u64,
 }
 
 /// It stands in another way than before.
@@ -71,15 +75,58 @@ impl Health {
         known.settle("by the operator", now)
     }
 
-    /// The config takes it out, or does not; and has it checked, or does not.
+    /// The config takes it out, or does not; and has it checked, or does not. Checks that are still running count on.
     pub(super) fn configure(&self, drained: bool, is_checked: bool, now: SystemTime) -> Option<Change> {
         let mut known = self.lock();
         known.drained = drained;
-        if !is_checked {
+        if !is_checked && known.checks.is_empty() {
             known.standing.end_checks(now);
         }
         let why = if known.switched.is_some() { "by the operator" } else { "by the config" };
         known.settle(why, now)
+    }
+
+    /// It is under one more check, which has this number.
+    pub(super) fn begin_checks(&self) -> u64 {
+        let mut known = self.lock();
+        known.checks_begun += 1;
+        let number = known.checks_begun;
+        known.checks.push(number);
+        number
+    }
+
+    /// It is no longer under the check of this number, whose outcomes count no more.
+    pub(super) fn leave_checks(&self, number: u64) {
+        self.lock().checks.retain(|one| *one != number);
+    }
+
+    /// The check of this number came to an outcome. As with [`Self::note`], where it is still under that check.
+    pub(super) fn checked(
+        &self,
+        number: u64,
+        why: impl FnOnce() -> String,
+        now: SystemTime,
+        event: impl FnOnce(&mut Standing),
+    ) -> Option<Change> {
+        let mut known = self.lock();
+        if !known.checks.contains(&number) {
+            return None;
+        }
+        known.note(why, now, event)
+    }
+
+    /// Where it is under no check any more, none keeps it out.
+    pub(super) fn settle_checks(&self, now: SystemTime) -> Option<Change> {
+        let mut known = self.lock();
+        if !known.checks.is_empty() {
+            return None;
+        }
+        let before = known.standing.stands(now);
+        known.standing.end_checks(now);
+        if known.standing.stands(now) == before {
+            return None;
+        }
+        known.note(|| "by the config".to_owned(), now, |_| ())
     }
 
     /// Of an origin that nothing is known of but how the operator has switched this one, which was in its place.

@@ -248,15 +248,20 @@ impl Member {
         self.tell(self.health.note(|| error.as_str().into(), now, event));
     }
 
-    /// A check came out so.
-    pub(super) fn checked(&self, outcome: Result<(), String>, rules: &Checks, now: SystemTime) {
+    /// The check of this number came out so.
+    pub(super) fn checked(&self, number: u64, outcome: Result<(), String>, rules: &Checks, now: SystemTime) {
         let passed = outcome.is_ok();
         self.metrics.checked(passed);
         let why = || outcome.err().unwrap_or_else(|| "it passes the checks".to_owned());
         let event = |standing: &mut Standing| {
             standing.checked(passed, rules.fall, rules.rise, now);
         };
-        self.tell(self.health.note(why, now, event));
+        self.tell(self.health.checked(number, why, now, event));
+    }
+
+    /// See [`Health::settle_checks`].
+    pub(super) fn settle_checks(&self, now: SystemTime) {
+        self.tell(self.health.settle_checks(now));
     }
 
     /// It does worse than the others.

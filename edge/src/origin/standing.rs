@@ -203,6 +203,7 @@ impl Standing {
         if std::mem::take(&mut self.fails_checks) {
             self.back_at = Some(now);
         }
+        (self.passes, self.fails) = (0, 0);
     }
 
     /// It is asked in another way from now on. That may mend its faults, so one request tries it at once.

@@ -230,8 +230,10 @@ impl Relays {
         };
         let next = listeners.iter().map(|(address, relays)| (*address, streams(*address, relays))).collect();
         self.by_address.store(Arc::new(next));
-        let told = groups.into_iter().map(|(relay, origins)| (relay.name.clone(), origins));
-        self.groups.store(Arc::new(told.collect()));
+        let told: Vec<_> = groups.into_iter().map(|(relay, origins)| (relay.name.clone(), origins)).collect();
+        let told = Arc::new(told);
+        let before = self.groups.swap(Arc::clone(&told));
+        Origins::replace(before.iter().map(|(_, origins)| origins), told.iter().map(|(_, origins)| origins));
     }
 
     /// Accepts until it is drained, or the result is cancelled; and then those connections that the kernel has made already.

@@ -1,10 +1,13 @@
 //! The origins of streams: told, switched and bounded as those of sites are.
 
-use tokio::io::AsyncReadExt as _;
-use tokio::net::TcpStream;
+use std::net::SocketAddr;
 
-use super::reloading::Lines;
-use super::rig::{Rig, soon};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+
+use super::reloading::{Edge, Lines};
+use super::rig::{Origin, Rig, soon};
 use super::streams::{at, echo, open, rig, rig_with, talk};
 
 async fn told(rig: &Rig, body: &str) -> String {
@@ -89,4 +92,51 @@ async fn a_connection_that_a_drain_ends_is_a_line_in_the_log() {
     soon("the end of the drain", rig.running.take().unwrap().drain()).await;
     assert_eq!(soon("its end", silent.read(&mut [0; 1])).await.unwrap_or(0), 0);
     assert_eq!(lines.count("ended=\"drained\""), 1);
+}
+
+/// Writes one byte on each connection, which stays when it ends.
+async fn server(address: SocketAddr) -> JoinHandle<()> {
+    let listener = TcpListener::bind(address).await.unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let _ = stream.write_all(b"x").await;
+                let _ = stream.read_to_end(&mut Vec::new()).await;
+            });
+        }
+    })
+}
+
+/// Open connections go by the old config to their end, and its checks do not.
+#[tokio::test]
+async fn an_origin_is_not_kept_out_by_checks_that_a_reload_took_away() {
+    let site = Origin::start().await;
+    let edge = Edge::start(&site).await;
+    let (at, origin) = (crate::ports::address(), crate::ports::address());
+    let serving = server(origin).await;
+    let bare = format!("{}[[stream]]\nlisten = [\"{at}\"]\norigins = [\"tcp://{origin}\"]\n", edge.text);
+    let checked = format!("{bare}[stream.health]\ninterval = \"1s\"\nfall = 1\n");
+    assert_eq!(edge.reload(&checked).await.status, 200);
+    let mut kept = TcpStream::connect(at).await.unwrap();
+    soon("the origin", kept.read_exact(&mut [0])).await.unwrap();
+    serving.abort();
+    assert!(serving.await.unwrap_err().is_cancelled());
+    let is_out = async || told(&edge.rig, "{}").await.contains("\"state\":\"fails-checks\",\"in_flight\"");
+    let out = async {
+        while !is_out().await {
+            edge.rig.pass(1);
+        }
+    };
+    soon("a check that fails", out).await;
+    assert_eq!(edge.reload(&bare).await.status, 200);
+    for _ in 0..20 {
+        edge.rig.pass(2);
+        assert!(!is_out().await);
+    }
+    let serving = server(origin).await;
+    assert_eq!(talk(at, &[]).await, "x");
+    // It was open all the time.
+    kept.shutdown().await.unwrap();
+    assert_eq!(soon("its end", kept.read(&mut [0])).await.unwrap(), 0);
+    serving.abort();
 }
