@@ -139,7 +139,8 @@ pub enum Retry {
 
 impl Origins {
     /// The origins of a site, which has one at least. Those that are in `before`, too, keep what is known of them, and their
-    /// connections if these are made as before; the others are taken for healthy.
+    /// connections if these are made as before; the others are taken for healthy. One that is asked in another way than before
+    /// begins with what is known of it, and has a standing of its own.
     #[must_use]
     pub fn new(site: &Site, before: &[Arc<Self>], retries: &Arc<Retries>, made: Made<'_>) -> Self {
         let group = (&*site.origins, &site.sharing, site.patience);
@@ -185,8 +186,10 @@ impl Origins {
             let known = || before.iter().flat_map(|group| &group.all).map(|slot| &slot.member);
             let same = known().find(|member| member.is(address, idle)).map(Arc::clone);
             let member = same.unwrap_or_else(|| {
-                let there = || known().find(|member| member.is_there(address));
-                let before = known().find(|member| member.is_server(address)).or_else(there);
+                let first = |is: fn(&Member, &OriginAddress) -> bool| known().find(|one| is(one, address));
+                let nearest: [fn(&Member, &OriginAddress) -> bool; 4] =
+                    [Member::is_at, Member::is_service, Member::is_server, Member::is_there];
+                let before = nearest.into_iter().find_map(first);
                 let metrics = metrics.origin(name, &address.authority);
                 Arc::new(Member::new(address, idle, metrics, before.map(|before| (&**before, now))))
             });

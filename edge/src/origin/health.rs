@@ -129,6 +129,15 @@ impl Health {
         known.note(|| "by the config".to_owned(), now, |_| ())
     }
 
+    /// Of an origin that is asked in another way than this one, at the same server: it begins with what is known of this one,
+    /// and neither changes the other. It is under no check yet.
+    pub(super) fn copied(other: &Self) -> Self {
+        let other = other.lock();
+        let Known { standing, drained, switched, told, .. } = *other;
+        let changes = other.changes.clone();
+        Self(Mutex::new(Known { standing, drained, switched, told, changes, ..Known::default() }))
+    }
+
     /// Of an origin that nothing is known of but how the operator has switched this one, which was in its place.
     pub(super) fn switched_as(other: &Self) -> Self {
         Self(Mutex::new(Known { switched: other.lock().switched, ..Known::default() }))

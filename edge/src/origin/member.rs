@@ -37,6 +37,7 @@ pub(super) struct Member {
     /// Of an origin that is asked over TLS.
     terms: Option<Terms>,
     load: Arc<Mutex<Load>>,
+    /// Those at its server, in whatever way it is asked.
     requests: Arc<Requests>,
     /// Of its address: each edge knows it by the same number.
     pub(super) id: u64,
@@ -68,24 +69,29 @@ impl Member {
     ) -> Self {
         let pool = Pool::new(idle, address.way == Way::H2c);
         let known = before.filter(|(before, _)| before.is_server(address));
-        let health = known.map(|(known, _)| Arc::clone(&known.health));
-        // Another server in the same place has a standing of its own. The operator switches the place.
-        let switched = || before.map(|(before, _)| Health::switched_as(&before.health)).unwrap_or_default();
+        let same = known.filter(|(known, _)| known.is_at(address));
+        let health = || match (known, before) {
+            // A fault may lie in the way in which it is asked, so the two have a standing each from now on.
+            (Some((known, _)), _) => Health::copied(&known.health),
+            // Another server in the same place has a standing of its own. The operator switches the place.
+            (None, Some((before, _))) => Health::switched_as(&before.health),
+            (None, None) => Health::default(),
+        };
         let requests = || Requests::new(metrics.clone()).into();
         let member = Self {
             names: Names::new(address, pool.clone()).into(),
             id: hash(address.authority.as_bytes()),
             address: address.clone(),
-            health: health.unwrap_or_else(|| switched().into()),
+            health: same.map_or_else(|| health().into(), |(same, _)| Arc::clone(&same.health)),
             pool,
             terms: terms_of(address),
-            load: known.map(|(known, _)| Arc::clone(&known.load)).unwrap_or_default(),
+            load: same.map(|(same, _)| Arc::clone(&same.load)).unwrap_or_default(),
             requests: known.map_or_else(requests, |(known, _)| Arc::clone(&known.requests)),
             metrics,
         };
         let stands = before.map(|(_, now)| member.health.standing().stands(now));
         member.metrics.stands(stands.is_none_or(|stands| stands == Stands::Up));
-        if let Some((_, now)) = known.filter(|(known, _)| !known.address.is_same_place(address)) {
+        if let Some((_, now)) = known.filter(|_| same.is_none()) {
             member.health.renew(now);
         }
         member
@@ -93,7 +99,17 @@ impl Member {
 
     /// Whether it is the same one, so that its connections and what is known of it are of use.
     pub(super) fn is(&self, address: &OriginAddress, idle: Duration) -> bool {
-        self.address.is_same_place(address) && self.pool.idle_timeout() == idle
+        self.is_at(address) && self.pool.idle_timeout() == idle
+    }
+
+    /// Whether it is asked in this way, whatever becomes of its idle connections.
+    pub(super) fn is_at(&self, address: &OriginAddress) -> bool {
+        self.address.is_same_place(address)
+    }
+
+    /// Whether it is the same server, asked by the same names.
+    pub(super) fn is_service(&self, address: &OriginAddress) -> bool {
+        self.address.is_same_service(address)
     }
 
     /// Whether it is the same server, though it may be asked in another way.
