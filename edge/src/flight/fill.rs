@@ -14,8 +14,11 @@ mod keep;
 mod parts;
 pub(super) mod passing;
 
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::task::Poll;
 
 use http::HeaderMap;
 use tokio::sync::watch;
@@ -184,12 +187,30 @@ pub(super) async fn run(flights: Arc<Flights>, fetch: Fetch, fill: Arc<Fill>) {
 /// last reader would be. A fetch whose response is stored goes on in a task of its own.
 ///
 /// In a place of its own: requests that are answered without a fetch need no room for it.
-pub(super) fn run_alone(flights: Arc<Flights>, fetch: Fetch, fill: Arc<Fill>) -> Asking {
+///
+/// A panic ends here, as it ends at the edge of a task: nothing that an origin sends may cost more than its own request. It
+/// would take the client's connection with it otherwise, and all other requests on that.
+pub(super) fn run_alone(
+    flights: Arc<Flights>,
+    fetch: Fetch,
+    fill: Arc<Fill>,
+) -> impl Future<Output = ()> + Send {
     let task = Task::new(flights, fetch, fill);
-    Box::pin(async move {
+    let asking: Asking = Box::pin(async move {
         if let Some(storing) = task.asked().await {
             tokio::spawn(async move { task.store(storing).await });
         }
+    });
+    let mut asking = Some(asking);
+    poll_fn(move |cx| {
+        let Some(under_way) = &mut asking else { return Poll::Ready(()) };
+        // It is not polled again after a panic, and its task tells the verdict as it is dropped.
+        let polled = catch_unwind(AssertUnwindSafe(|| under_way.as_mut().poll(cx)));
+        let ended = polled.unwrap_or(Poll::Ready(()));
+        if ended.is_ready() {
+            asking = None;
+        }
+        ended
     })
 }
 

@@ -13,8 +13,13 @@ use crate::store::{Bounds, Eviction};
 
 /// Flights without a fetch, and a fetch for a site with this origin.
 fn flights(origin: std::net::SocketAddr) -> (Arc<Flights>, Fetch) {
+    flights_by("http", origin)
+}
+
+/// The same with an origin that is asked by this scheme.
+fn flights_by(scheme: &str, origin: std::net::SocketAddr) -> (Arc<Flights>, Fetch) {
     let text = format!(
-        "listen = [\"127.0.0.1:0\"]\n[[site]]\nhosts = [\"a.test\"]\norigins = [\"http://{origin}\"]\n"
+        "listen = [\"127.0.0.1:0\"]\n[[site]]\nhosts = [\"a.test\"]\norigins = [\"{scheme}://{origin}\"]\n"
     );
     let config = crate::config::parse(&text, Path::new("."), Path::new("edge.toml")).unwrap();
     let site = Arc::clone(&config.sites.all()[0]);

@@ -62,6 +62,30 @@ async fn a_request_that_goes_apart_takes_its_fetch_with_it_before_the_head() {
     assert_eq!(flights.table.fetches(), 0);
 }
 
+/// The receiver of a 1xx head over HTTP/2 is called by the request's own task.
+#[tokio::test]
+async fn a_panic_in_a_fetch_that_goes_apart_costs_no_more_than_its_answer() {
+    let origin = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (flights, mut fetch) = flights_by("h2c", origin.local_addr().unwrap());
+    fetch.early = Some(Early::new(|_, _| panic!("a fault of the edge")));
+    let answering = tokio::spawn(async move {
+        let mut connection = h2::server::handshake(origin.accept().await.unwrap().0).await.unwrap();
+        let (_, mut respond) = connection.accept().await.unwrap().unwrap();
+        let mut hint = http::Response::new(());
+        *hint.status_mut() = http::StatusCode::EARLY_HINTS;
+        respond.send_informational(hint).unwrap();
+        while connection.accept().await.is_some() {}
+    });
+    let part = flights.fetch(&fetch, &Company::Alone, Terms::Any, &Variants::default()).await.unwrap();
+    assert!(
+        matches!(part.verdict, Verdict::Failed(why) if why.error == INTERRUPTED.error),
+        "{:?}",
+        part.verdict
+    );
+    assert_eq!(flights.table.fetches(), 0);
+    answering.abort();
+}
+
 #[tokio::test]
 async fn a_response_to_a_request_that_goes_apart_is_stored_without_it() {
     let (flights, fetch, asking, mut connection) = asked(Company::Alone).await;
