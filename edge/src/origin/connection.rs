@@ -20,7 +20,7 @@ use super::coding::{Coding, coding, is_identity};
 use super::dial::dial;
 use super::http2::Http2;
 use super::line::{Line, Protocols};
-use super::pool::{Pool, Reuse};
+use super::pool::{Pool, Reuse, Turn};
 use super::resolving::Names;
 use super::secure::Terms;
 use super::shape;
@@ -184,7 +184,7 @@ async fn anew(
         let began = monotonic();
         let connecting: Connecting<'_> = match lines {
             Lines::Any => Box::pin(connect(place, protocols, reuse_of(&request), sent)),
-            Lines::New => Box::pin(new_line(place, protocols)),
+            Lines::New => Box::pin(new_line(place, protocols, None)),
         };
         let line = match timeout(patience.connect, connecting).await {
             Ok(Ok(line)) => line,
@@ -231,6 +231,10 @@ pub(super) fn copy_of(request: &Request<RequestBody>) -> Request<RequestBody> {
     copy
 }
 
+/// The others that wait for a connection dial when its origin has said nothing for so long: several round trips around the world,
+/// and less than they wait for a connection by default.
+const SETTINGS_LIMIT: Duration = Duration::from_secs(1);
+
 /// A connection for a request that found none. Where one connection serves many requests, all but the first wait for that.
 async fn connect(
     place: Place<'_>,
@@ -244,10 +248,12 @@ async fn connect(
     {
         return Ok(line);
     }
-    new_line(place, protocols).await
+    new_line(place, protocols, turn).await
 }
 
-async fn new_line(place: Place<'_>, protocols: Protocols) -> Result<Line, ProxyError> {
+/// The first request need not wait for the origin's limits. Others wait for them, as they wait for the connection: those that it
+/// would refuse find another one then.
+async fn new_line(place: Place<'_>, protocols: Protocols, turn: Option<Turn>) -> Result<Line, ProxyError> {
     // Before the addresses are asked for: the origin may move meanwhile.
     let moves = place.pool.moves();
     let (stream, is_http2) = dial(place.address, place.names, place.terms, protocols).await?;
@@ -255,6 +261,12 @@ async fn new_line(place: Place<'_>, protocols: Protocols) -> Result<Line, ProxyE
         let connection = Http2::new(stream).await?;
         let share = connection.share().expect("a new connection has room");
         place.pool.share(&connection, moves);
+        if let Some(turn) = turn.or_else(|| place.pool.free_turn()) {
+            tokio::spawn(async move {
+                let _ = timeout(SETTINGS_LIMIT, connection.settled()).await;
+                drop(turn);
+            });
+        }
         return Ok(Line::Shared(share));
     }
     if protocols == Protocols::Any {
@@ -428,3 +440,6 @@ async fn first_byte<F: Future>(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -20,6 +20,7 @@ use h2::client::{Builder, Connection, ResponseFuture, SendRequest};
 use h2::{Ping, Reason, StreamId};
 use http::{HeaderValue, Method, Request, Response, header};
 use hyper::body::Body as _;
+use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
 pub(super) use received::Received;
@@ -54,6 +55,9 @@ struct Used {
     last: Mutex<Instant>,
     /// Whether it was ended from here, as the origin was gone without a word.
     is_given_up: AtomicBool,
+    /// Whether the origin's limits are known, or never will be as it has ended.
+    is_settled: AtomicBool,
+    settled: Notify,
 }
 
 /// Servers commonly allow 100 or more streams at once; RFC 9113 §6.5.2 asks them for no less. Some allow fewer.
@@ -89,12 +93,26 @@ impl Http2 {
     }
 
     /// A stream of its own; none if the connection has enough. h2 would hold one that the origin does not allow
-    /// (SETTINGS_MAX_CONCURRENT_STREAMS) until another ends, which may be hours. One may wait where none is allowed.
+    /// (SETTINGS_MAX_CONCURRENT_STREAMS) until another ends, which may be hours. One may wait where none is allowed. Until the
+    /// origin has said how many it allows, there is one: a burst that comes before would be refused but for the first few.
     pub(super) fn share(&self) -> Option<Share> {
-        let most = self.sender.current_max_send_streams().clamp(1, MAX_STREAMS);
+        let most = match self.used.is_settled.load(Ordering::Acquire) {
+            true => self.sender.current_max_send_streams().clamp(1, MAX_STREAMS),
+            false => 1,
+        };
         let more = |streams| (streams < most).then_some(streams + 1);
         self.used.streams.fetch_update(Ordering::AcqRel, Ordering::Relaxed, more).ok()?;
         Some(Share { connection: self.clone() })
+    }
+
+    /// Waits until the origin has said how many streams it allows (RFC 9113 §3.4: with its first frame), or the connection has
+    /// ended.
+    pub(super) async fn settled(&self) {
+        // Made before the look: it is woken by what comes after that.
+        let told = self.used.settled.notified();
+        if !self.used.is_settled.load(Ordering::Acquire) {
+            told.await;
+        }
     }
 
     /// Whether it takes no further request: it has ended, or is about to (GOAWAY).
@@ -134,6 +152,14 @@ impl Used {
             streams: AtomicUsize::new(0),
             last: Mutex::new(now),
             is_given_up: AtomicBool::new(false),
+            is_settled: AtomicBool::new(false),
+            settled: Notify::new(),
+        }
+    }
+
+    fn settle(&self) {
+        if !self.is_settled.swap(true, Ordering::AcqRel) {
+            self.settled.notify_waiters();
         }
     }
 
@@ -143,18 +169,33 @@ impl Used {
 }
 
 /// Carries a connection to its end, which its streams hear of. It ends when nobody holds it any more.
-async fn keep(mut connection: Connection<Wire, Bytes>, used: Arc<Used>, heard: Heard) {
+async fn keep(connection: Connection<Wire, Bytes>, used: Arc<Used>, heard: Heard) {
+    carry(connection, &used, &heard).await;
+    used.settle();
+}
+
+async fn carry(mut connection: Connection<Wire, Bytes>, used: &Used, heard: &Heard) {
     let mut pings = connection.ping_pong();
     let mut connection = pin!(connection);
+    let mut is_settled = false;
+    let mut connection = poll_fn(move |cx| {
+        let polled = connection.as_mut().poll(cx);
+        // Behind the poll h2 has not only read the limits: they are in force.
+        if !is_settled && heard.has_settings() {
+            is_settled = true;
+            used.settle();
+        }
+        polled
+    });
     loop {
         let before = heard.bytes();
-        if timeout(PING_AFTER, connection.as_mut()).await.is_ok() {
+        if timeout(PING_AFTER, &mut connection).await.is_ok() {
             return;
         }
         let is_silent = heard.bytes() == before && used.is_so();
         let Some(pings) = pings.as_mut().filter(|_| is_silent) else { continue };
         let answered = tokio::select! {
-            _ = connection.as_mut() => return,
+            _ = &mut connection => return,
             answered = timeout(PING_LIMIT, pings.ping(Ping::opaque())) => answered,
         };
         if !matches!(answered, Ok(Ok(_))) {
@@ -333,9 +374,18 @@ mod tests {
         assert!(all.starts_with(b"PRI * HTTP/2.0"));
     }
 
+    /// An origin that allows so many streams.
+    async fn allow(connection: &Http2, theirs: UnixStream, streams: u32) {
+        let mut origin = h2::server::Builder::new();
+        let mut origin = origin.max_concurrent_streams(streams).handshake::<_, Bytes>(theirs).await.unwrap();
+        tokio::spawn(async move { while origin.accept().await.is_some() {} });
+        connection.settled().await;
+    }
+
     #[tokio::test]
     async fn streams_of_a_connection_are_counted() {
-        let (share, connection, _theirs) = begun().await;
+        let (share, connection, theirs) = begun().await;
+        allow(&connection, theirs, 1_000).await;
         let more: Vec<Share> = std::iter::from_fn(|| connection.share()).collect();
         assert_eq!((more.len(), connection.idle_since()), (MAX_STREAMS - 1, None));
         drop((share, more));
@@ -346,14 +396,8 @@ mod tests {
     async fn no_more_streams_are_given_than_the_origin_allows() {
         for (allowed, given) in [(3, 3), (0, 1)] {
             let (share, connection, theirs) = begun().await;
-            let mut origin = h2::server::Builder::new();
-            let mut origin =
-                origin.max_concurrent_streams(allowed).handshake::<_, Bytes>(theirs).await.unwrap();
-            tokio::spawn(async move { while origin.accept().await.is_some() {} });
-            // The origin's limits come first of all.
-            while connection.sender.current_max_send_streams() == MAX_STREAMS {
-                tokio::task::yield_now().await;
-            }
+            assert!(connection.share().is_none(), "nobody knows yet how many it allows");
+            allow(&connection, theirs, allowed).await;
             drop(share);
             let shares: Vec<Share> = std::iter::from_fn(|| connection.share()).collect();
             assert_eq!(shares.len(), given);

@@ -1,4 +1,5 @@
-//! The head of a response over HTTP/2 that has begun to come and is not whole (RFC 9113 §4.1, §6.2, §6.10).
+//! The head of a response over HTTP/2 that has begun to come and is not whole (RFC 9113 §4.1, §6.2, §6.10), and whether the
+//! origin's SETTINGS have come (§6.5).
 //!
 //! h2 tells of whole heads alone. A connection may end inside a head: then the origin has begun to answer that request.
 //!
@@ -19,11 +20,16 @@ pub(super) struct OpenHead {
     /// Whether the frame is the last one of that head.
     is_last: bool,
     has_ended: bool,
+    /// The frame has the origin's limits.
+    is_settings: bool,
+    has_settings: bool,
 }
 
 const FRAME_HEAD_BYTES: usize = 9;
 const HEADERS: u8 = 1;
+const SETTINGS: u8 = 4;
 const CONTINUATION: u8 = 9;
+const ACK: u8 = 1;
 const END_HEADERS: u8 = 4;
 
 impl OpenHead {
@@ -45,6 +51,7 @@ impl OpenHead {
             }
             if self.have == FRAME_HEAD_BYTES && self.left == 0 {
                 self.have = 0;
+                self.has_settings |= self.is_settings;
                 if self.is_last {
                     self.stream = 0;
                     self.has_ended = true;
@@ -59,12 +66,18 @@ impl OpenHead {
         self.has_ended
     }
 
+    /// Whether the origin's limits have come whole.
+    pub(super) fn has_settings(&self) -> bool {
+        self.has_settings
+    }
+
     fn begin(&mut self) {
         let [long, middle, short, kind, flags, stream @ ..] = self.frame;
         self.left = u32::from_be_bytes([0, long, middle, short]) as usize;
         if kind == HEADERS {
             self.stream = u32::from_be_bytes(stream) & (u32::MAX >> 1);
         }
+        self.is_settings = kind == SETTINGS && flags & ACK == 0;
         self.is_last = matches!(kind, HEADERS | CONTINUATION) && flags & END_HEADERS != 0;
     }
 }
@@ -102,6 +115,25 @@ mod tests {
         let whole = [more, frame(CONTINUATION, END_HEADERS, 5, b"")].concat();
         check(&whole, 0, true);
         check(&[whole, frame(HEADERS, 0, 7, b"")].concat(), 7, true);
+    }
+
+    #[test]
+    fn the_limits_of_an_origin_are_there_when_all_of_their_frame_is() {
+        let check = |bytes: &[u8], expected: bool| {
+            for piece in 1..=bytes.len() {
+                let mut head = OpenHead::default();
+                for piece in bytes.chunks(piece) {
+                    head.read(piece);
+                }
+                assert_eq!(head.has_settings(), expected, "{bytes:?} by {piece}");
+            }
+        };
+        let settings = frame(SETTINGS, 0, 0, &[0, 3, 0, 0, 0, 10]);
+        check(&settings, true);
+        check(&settings[..settings.len() - 1], false);
+        check(&frame(SETTINGS, 0, 0, b""), true);
+        check(&frame(SETTINGS, ACK, 0, b""), false);
+        check(&[frame(6, 0, 0, b"12345678"), settings].concat(), true);
     }
 
     #[test]

@@ -21,6 +21,9 @@ pub(super) struct Pool {
     dialling: Arc<tokio::sync::Mutex<()>>,
 }
 
+/// The right to dial.
+pub(super) type Turn = tokio::sync::OwnedMutexGuard<()>;
+
 #[derive(Debug, Default)]
 struct Held {
     idle: Vec<Idle>,
@@ -163,9 +166,14 @@ impl Pool {
     }
 
     /// Waits for the right to dial, where one connection serves many requests.
-    pub(super) async fn turn_to_dial(&self) -> Option<tokio::sync::OwnedMutexGuard<()>> {
+    pub(super) async fn turn_to_dial(&self) -> Option<Turn> {
         let speaks_http2 = self.lock().speaks_http2;
         if speaks_http2 { Some(Arc::clone(&self.dialling).lock_owned().await) } else { None }
+    }
+
+    /// The right to dial, if nobody has it.
+    pub(super) fn free_turn(&self) -> Option<Turn> {
+        Arc::clone(&self.dialling).try_lock_owned().ok()
     }
 
     fn lock(&self) -> MutexGuard<'_, Held> {

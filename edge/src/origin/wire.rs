@@ -37,6 +37,8 @@ struct State {
     open_head: AtomicU32,
     /// Whether one of HTTP/2 has come whole.
     has_head: AtomicBool,
+    /// Whether the origin's SETTINGS have.
+    has_settings: AtomicBool,
 }
 
 impl Heard {
@@ -60,6 +62,11 @@ impl Heard {
         self.0.has_head.load(Ordering::Acquire)
     }
 
+    /// Whether the origin's SETTINGS have come, over HTTP/2.
+    pub(super) fn has_settings(&self) -> bool {
+        self.0.has_settings.load(Ordering::Acquire)
+    }
+
     fn note(&self, bytes: usize) {
         self.0.bytes.fetch_add(bytes as u64, Ordering::AcqRel);
     }
@@ -80,6 +87,7 @@ impl Wire {
         if let Some(frames) = &mut self.frames {
             self.heard.0.open_head.store(frames.read(fresh), Ordering::Release);
             self.heard.0.has_head.store(frames.has_ended(), Ordering::Release);
+            self.heard.0.has_settings.store(frames.has_settings(), Ordering::Release);
             return Ok(());
         }
         if !fresh.is_empty() && self.heard.0.expects_head.swap(false, Ordering::AcqRel) {
