@@ -9,6 +9,7 @@
 //! the client is lost or changed.
 
 pub mod hello;
+mod leaving;
 mod places;
 mod splice;
 
@@ -36,6 +37,7 @@ use crate::origin::{self, Origins};
 use crate::site::relay::Relay;
 use crate::turn::Turn;
 use hello::Hello;
+use leaving::Said;
 use places::{Networks, OfNetwork, Place, Places};
 
 /// The streams of all listeners.
@@ -93,6 +95,8 @@ struct Entered<'s> {
     name: Option<String>,
     /// The client's first bytes, which its origin gets.
     early: Bytes,
+    /// They are a ClientHello.
+    is_tls: bool,
     _place: Place,
     _of_network: Option<OfNetwork>,
 }
@@ -325,33 +329,29 @@ impl Streams {
             }
         }
         let (hello, early) = self.hello(client).await;
-        let name = match hello {
-            Hello::Tls(name) => name,
-            Hello::Partial | Hello::NotTls => None,
+        let (name, is_tls) = match hello {
+            Hello::Tls(name) => (name, true),
+            Hello::Partial | Hello::NotTls => (None, false),
         };
         let stream = self.find(name.as_deref()).ok_or(refused(ends.client, "no-stream"))?;
         let full = Refused { stream: Some(stream), ..refused(ends.client, "limit") };
         let place = stream.places.take().ok_or(full)?;
-        Ok(Entered { stream, ends, name, early, _place: place, _of_network: own })
+        Ok(Entered { stream, ends, name, early, is_tls, _place: place, _of_network: own })
     }
 
     async fn pass_on(&self, client: TcpStream, entered: Entered<'_>) {
-        let Entered { stream, ends, ref name, ref early, .. } = entered;
+        let Entered { stream, ends, ref name, ref early, is_tls, .. } = entered;
         let Common { clients, running, .. } = &self.common;
         let clock = &clients.cache().clock;
         let (by, aborted) = (ends.client.ip(), &running.aborted);
         let connected = tokio::select! {
-            connected = stream.origins.connect(by) => connected,
-            () = aborted.cancelled() => {
-                let why = Ended::Drained.as_str();
-                return self.refuse(&Refused { stream: Some(stream), client: by, why });
-            }
+            connected = stream.origins.connect(by) => connected.map_err(|error| error.as_str()),
+            () = aborted.cancelled() => Err(Ended::Drained.as_str()),
+            () = leaving::left(&client, Said::of(early, is_tls), clock) => Err(Ended::Broken.as_str()),
         };
         let (mut origin, whose, _in_flight) = match connected {
             Ok(connected) => connected,
-            Err(error) => {
-                return self.refuse(&Refused { stream: Some(stream), client: by, why: error.as_str() });
-            }
+            Err(why) => return self.refuse(&Refused { stream: Some(stream), client: by, why }),
         };
         let introduced = match stream.relay.introduces {
             true => origin.write_all(&proxied::header(&ends)).await,

@@ -1,6 +1,7 @@
 //! The origins of streams: told, switched and bounded as those of sites are.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -76,6 +77,21 @@ async fn an_origin_of_a_stream_has_no_more_connections_than_it_may_and_others_wa
     assert!(!next.is_finished());
     drop(kept);
     soon("its turn", next).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_while_it_waits_for_its_origin_gives_its_place_back() {
+    let a = echo("a").await;
+    let rig = rig(&format!(
+        "[[stream]]\nlisten = [\"127.0.0.1:0\"]\norigin_requests = 1\norigin_queue_timeout = \"1h\"\norigins = [\"tcp://{}\"]\n",
+        a.address
+    ))
+    .await;
+    let _kept = open(at(&rig, 0), b"").await;
+    let waiting = TcpStream::connect(at(&rig, 0)).await.unwrap();
+    socket2::SockRef::from(&waiting).set_linger(Some(Duration::ZERO)).unwrap();
+    drop(waiting);
+    rig.until("verge_edge_stream_ended_total{stream=\"127.0.0.1:0\",why=\"broken\"}", 1).await;
 }
 
 /// The client has not said yet what it wants.
