@@ -16,6 +16,7 @@ use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{
     ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts,
 };
+use hickory_resolver::lookup::Lookup;
 use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::rr::{RData, RecordType};
@@ -49,6 +50,8 @@ pub(super) struct Found {
 
 /// A name server that says nothing for so long is asked once more.
 const ANSWER_LIMIT: Duration = Duration::from_secs(2);
+/// The second question about one family: the first one has waited for long, and all of both must end in time.
+const SECOND_LIMIT: Duration = Duration::from_millis(500);
 /// All of a lookup, whatever its servers do.
 const LOOKUP_LIMIT: Duration = Duration::from_secs(5);
 /// A TTL of 0 would have each connection ask.
@@ -178,7 +181,7 @@ impl Asked<'_> {
                 continue;
             }
             // The resolver tells of one family alone also where the question for the other one failed.
-            match self.resolver.lookup(name.as_str(), family).await {
+            match self.once_more(&name, family).await {
                 Ok(again) => {
                     ttl = ttl.min(left(again.valid_until()));
                     let ips = again.answers().iter().filter_map(|record| record.data.ip_addr());
@@ -195,6 +198,15 @@ impl Asked<'_> {
         match nothing {
             Some(error) if addresses.is_empty() => Err(error),
             _ => Ok((addresses, ttl)),
+        }
+    }
+
+    /// The second question for one family. A server that says nothing of this family must not keep the answer about the other
+    /// one from being taken.
+    async fn once_more(&self, name: &str, family: RecordType) -> Result<Lookup, NetError> {
+        match timeout(SECOND_LIMIT, self.resolver.lookup(name, family)).await {
+            Ok(answered) => answered,
+            Err(_) => Err(NetError::Timeout),
         }
     }
 

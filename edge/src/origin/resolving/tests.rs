@@ -204,3 +204,15 @@ async fn a_family_of_addresses_that_is_not_found_for_a_moment_stays() {
     assert_eq!((kept, next.ttl), (both, RETRY));
     assert_eq!(look(HAS_NONE, &next.targets).await.0, ["10.0.0.1:80"]);
 }
+
+/// Its other family has been answered by then, after two questions of [`ANSWER_LIMIT`] each about this one.
+#[tokio::test(start_paused = true)]
+async fn a_family_about_which_nothing_is_said_leaves_the_lookup_its_time() {
+    let silent = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let server = NameServer { at: silent.local_addr().unwrap(), tls: None };
+    let asked = Asked { hosts: Path::new("/nonexistent"), resolver: resolver(&[server]).unwrap() };
+    let began = monotonic();
+    let told = asked.once_more("app.test.", RecordType::AAAA).await;
+    assert!(matches!(told, Err(NetError::Timeout)), "{told:?}");
+    assert!(began.elapsed() + ANSWER_LIMIT * 2 < LOOKUP_LIMIT, "{:?}", began.elapsed());
+}
