@@ -7,7 +7,7 @@
 mod hosts;
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -254,12 +254,17 @@ pub(super) struct Names {
     /// Held by the request that asks for what nobody knows yet.
     turn: tokio::sync::Mutex<()>,
     is_asking: AtomicBool,
+    /// The system's hosts file.
+    hosts: PathBuf,
 }
 
 #[derive(Debug, Default)]
 struct State {
     known: Option<Result<Vec<Target>, ProxyError>>,
     until: Option<Instant>,
+    /// The hosts file when it was asked last, and when it is looked at again.
+    hosts: hosts::Stamp,
+    hosts_until: Option<Instant>,
     /// The log has said that it is not found any more.
     is_lost: bool,
 }
@@ -274,6 +279,7 @@ impl Names {
             state: Mutex::default(),
             turn: tokio::sync::Mutex::default(),
             is_asking: AtomicBool::new(false),
+            hosts: hosts::FILE.into(),
         }
     }
 
@@ -296,19 +302,32 @@ impl Names {
         Ok(in_order(targets, self.address.is_service(), rand::random))
     }
 
-    /// Looks the name up again if it is time, without anybody who waits.
+    /// Looks the name up again if it is time, without anybody who waits. A name that DNS has told for long may be pinned in the
+    /// hosts file meanwhile: that is looked at more often.
     pub(super) fn look(self: &Arc<Self>) {
-        let is_due = {
+        let (is_due, may_be_pinned) = {
             let state = self.lock();
-            matches!(state.known, Some(Ok(_))) && state.until.is_some_and(|until| until <= monotonic())
+            let is_past = |until: Option<Instant>| until.is_some_and(|until| until <= monotonic());
+            let is_known = matches!(state.known, Some(Ok(_)));
+            (is_known && is_past(state.until), is_known && is_past(state.hosts_until))
         };
-        if is_due && !self.is_asking.swap(true, Ordering::AcqRel) {
+        if (is_due || may_be_pinned) && !self.is_asking.swap(true, Ordering::AcqRel) {
             let me = Arc::clone(self);
             tokio::spawn(async move {
-                me.ask().await;
+                if is_due || me.is_hosts_file_other().await {
+                    me.ask().await;
+                }
                 me.is_asking.store(false, Ordering::Release);
             });
         }
+    }
+
+    /// Whether the hosts file is another one than when the name was asked for. A disk that does not answer says nothing.
+    async fn is_hosts_file_other(&self) -> bool {
+        let before = self.lock().hosts;
+        let now = timeout(LOOKUP_LIMIT, hosts::stamp(&self.hosts)).await.unwrap_or(before);
+        self.lock().hosts_until = Some(monotonic() + TTL_OF_SYSTEM);
+        now != before
     }
 
     /// Targets outlive their time: they are looked up again behind the requests. That nothing was found does not.
@@ -322,7 +341,16 @@ impl Names {
 
     async fn ask(&self) {
         let last = self.lock().known.clone().and_then(Result::ok).unwrap_or_default();
-        let found = match timeout(LOOKUP_LIMIT, lookup(&self.address, &last)).await {
+        let lookup = async {
+            // Before the file is read: it may be written just behind that.
+            let stamp = hosts::stamp(&self.hosts).await;
+            {
+                let mut state = self.lock();
+                (state.hosts, state.hosts_until) = (stamp, Some(monotonic() + TTL_OF_SYSTEM));
+            }
+            lookup_by(&self.hosts, &self.address, &last).await
+        };
+        let found = match timeout(LOOKUP_LIMIT, lookup).await {
             Ok(found) => found,
             Err(_) => Err("no answer in time".to_owned()),
         };

@@ -2,7 +2,9 @@
 //! lookups have it. DNS is not asked for the other family: an origin that is pinned to an address would be asked elsewhere.
 
 use std::net::IpAddr;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
+use std::time::SystemTime;
 
 use tokio::fs::File;
 use tokio::io::AsyncReadExt as _;
@@ -13,6 +15,15 @@ pub(super) const FILE: &str = "/etc/hosts";
 const MOST_BYTES: u64 = 32 << 20;
 /// Real names have a few.
 const MOST_ADDRESSES: usize = 64;
+
+/// The state of a file: another one means other content. None of one that is not there.
+pub(super) type Stamp = Option<(u64, u64, SystemTime)>;
+
+/// Its inode, its length, and when it was written.
+pub(super) async fn stamp(file: &Path) -> Stamp {
+    let about = tokio::fs::metadata(file).await.ok()?;
+    Some((about.ino(), about.len(), about.modified().ok()?))
+}
 
 /// The addresses of a host in this file, in its order. A file that cannot be read has none.
 pub(super) async fn addresses(file: &Path, host: &str) -> Vec<IpAddr> {
@@ -41,6 +52,22 @@ fn found(text: &str, host: &str) -> Vec<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_file_that_is_written_or_replaced_has_another_stamp() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, next) = (folder.path().join("hosts"), folder.path().join("next"));
+        assert_eq!(stamp(&file).await, None);
+        std::fs::write(&file, "10.0.0.5 app.test").unwrap();
+        let first = stamp(&file).await;
+        assert!(first.is_some() && stamp(&file).await == first);
+        std::fs::write(&file, "10.0.0.5 app.test www.test").unwrap();
+        let second = stamp(&file).await;
+        assert_ne!(second, first);
+        std::fs::write(&next, "10.0.0.6 app.test www.test").unwrap();
+        std::fs::rename(&next, &file).unwrap();
+        assert_ne!(stamp(&file).await, second);
+    }
 
     #[test]
     fn a_host_has_all_addresses_that_its_lines_give() {

@@ -216,3 +216,23 @@ async fn a_family_about_which_nothing_is_said_leaves_the_lookup_its_time() {
     assert!(matches!(told, Err(NetError::Timeout)), "{told:?}");
     assert!(began.elapsed() + ANSWER_LIMIT * 2 < LOOKUP_LIMIT, "{:?}", began.elapsed());
 }
+
+#[tokio::test]
+async fn a_name_that_is_pinned_meanwhile_leads_there_though_dns_told_it_for_an_hour() {
+    let says = |_: &str, kind| Some(if kind == RecordType::A { vec![v4(9)] } else { vec![] });
+    let address = origin("www.test:80", &[server(says).await]);
+    let folder = tempfile::tempdir().unwrap();
+    let mut names = Names::new(&address, Pool::new(Duration::from_secs(1), false));
+    names.hosts = folder.path().join("hosts");
+    let names = Arc::new(names);
+    let [of_dns, pinned] = ["10.0.0.9:80", "10.0.0.5:80"].map(|one| vec![one.parse::<SocketAddr>().unwrap()]);
+    assert_eq!(names.addresses().await.unwrap(), of_dns);
+    assert!(!names.is_hosts_file_other().await);
+    std::fs::write(&names.hosts, "10.0.0.5 www.test").unwrap();
+    assert_eq!(names.addresses().await.unwrap(), of_dns, "nobody looks at the file yet");
+    names.lock().hosts_until = Some(monotonic());
+    while names.addresses().await.unwrap() == of_dns {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(names.addresses().await.unwrap(), pinned);
+}
