@@ -1,4 +1,4 @@
-//! What origins that are asked in several ways, and those of one config after another, know of each other.
+//! The knowledge that origins share which are asked in several ways, and those of one config after another.
 
 use super::*;
 use crate::site::origin::{Checks as Rules, Roots, Secure, Way};
@@ -125,7 +125,7 @@ async fn checks_of_a_config_that_was_replaced_take_no_origin_out() {
         old.fail_check(1, &rules);
     }
     assert_eq!(new.stands(), [Stands::Up]);
-    // What the old ones came to says nothing to later ones: their first counts by itself, and the next does not.
+    // The outcomes of the old ones say nothing to later ones: their first counts by itself, and the next does not.
     let again = group(&[origin(None)], Some(&rules), &[&new], &clock);
     Origins::replace([&new].into_iter(), [&again].into_iter());
     again.all[0].member.checked(2, Ok(()), &rules, clock.now());
