@@ -10,7 +10,7 @@ import urllib.request
 
 # Panels that show nothing as long as nothing is wrong, or that need what is not started here.
 MAY_BE_EMPTY = {
-    "At fault", "Alerts that fire", "Serials that differ between servers", "Time until signatures expire", "Time until copies expire",
+    "At fault", "Since each of these was good", "Alerts that fire", "Serials that differ between servers", "Time until signatures expire", "Time until copies expire",
     "Requests without an answer", "Limits that held clients back", "Down or drained",
 }
 PATIENCE_SECS = 45

@@ -98,6 +98,13 @@ impl Future for Timer {
     }
 }
 
+/// The time of day as the machine has it, for numbers that people read and nothing is decided by.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "the shell reads the clock, here and nowhere else")]
+pub fn time_of_day() -> SystemTime {
+    SystemTime::now()
+}
+
 /// Real time for sockets and durations, whatever a test does to the cache's clock.
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "the shell reads the clock, here and nowhere else")]

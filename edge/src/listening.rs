@@ -269,6 +269,8 @@ impl Open {
         self.quic = exchange(Setting::Quic, std::mem::take(&mut self.quic), next.quic, |carrier, spot| {
             let one = clients.of_one();
             if let Some((_, offers)) = &terms {
+                // Also where the endpoint is one that rested, and the offers are new.
+                offers.open().share(&self.row.reset_key);
                 let Spot { configured, address } = spot;
                 one.accept_quic(Arc::clone(&carrier), offers.clone(), (configured, address));
             }

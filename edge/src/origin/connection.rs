@@ -183,8 +183,8 @@ async fn anew(
     loop {
         let began = monotonic();
         let connecting: Connecting<'_> = match lines {
-            Lines::Any => Box::pin(connect(place, protocols, reuse_of(&request), sent)),
-            Lines::New => Box::pin(new_line(place, protocols, None)),
+            Lines::Any => Box::pin(connect(place, protocols, reuse_of(&request), sent, patience.connect)),
+            Lines::New => Box::pin(new_line(place, protocols, None, patience.connect)),
         };
         let line = match timeout(patience.connect, connecting).await {
             Ok(Ok(line)) => line,
@@ -231,8 +231,8 @@ pub(super) fn copy_of(request: &Request<RequestBody>) -> Request<RequestBody> {
     copy
 }
 
-/// The others that wait for a connection dial when its origin has said nothing for so long: several round trips around the world,
-/// and less than they wait for a connection by default.
+/// The others that wait for a connection take one whose origin has said nothing for so long: several round trips around the world.
+/// It is half of their time for a connection at most, so that they do not take its silence for that of an origin that is gone.
 const SETTINGS_LIMIT: Duration = Duration::from_secs(1);
 
 /// A connection for a request that found none. Where one connection serves many requests, all but the first wait for that.
@@ -241,6 +241,7 @@ async fn connect(
     protocols: Protocols,
     reuse: Reuse,
     since: Option<Instant>,
+    limit: Duration,
 ) -> Result<Line, ProxyError> {
     let turn = if protocols == Protocols::Any { place.pool.turn_to_dial().await } else { None };
     if turn.is_some()
@@ -248,12 +249,17 @@ async fn connect(
     {
         return Ok(line);
     }
-    new_line(place, protocols, turn).await
+    new_line(place, protocols, turn, limit).await
 }
 
 /// The first request need not wait for the origin's limits. Others wait for them, as they wait for the connection: those that it
 /// would refuse find another one then.
-async fn new_line(place: Place<'_>, protocols: Protocols, turn: Option<Turn>) -> Result<Line, ProxyError> {
+async fn new_line(
+    place: Place<'_>,
+    protocols: Protocols,
+    turn: Option<Turn>,
+    limit: Duration,
+) -> Result<Line, ProxyError> {
     // Before the addresses are asked for: the origin may move meanwhile.
     let moves = place.pool.moves();
     let (stream, is_http2) = dial(place.address, place.names, place.terms, protocols).await?;
@@ -263,7 +269,9 @@ async fn new_line(place: Place<'_>, protocols: Protocols, turn: Option<Turn>) ->
         place.pool.share(&connection, moves);
         if let Some(turn) = turn.or_else(|| place.pool.free_turn()) {
             tokio::spawn(async move {
-                let _ = timeout(SETTINGS_LIMIT, connection.settled()).await;
+                if timeout(SETTINGS_LIMIT.min(limit / 2), connection.settled()).await.is_err() {
+                    connection.settle();
+                }
                 drop(turn);
             });
         }

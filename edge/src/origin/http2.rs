@@ -115,6 +115,11 @@ impl Http2 {
         }
     }
 
+    /// Waits for its limits no longer, and takes them to be those that servers commonly have.
+    pub(super) fn settle(&self) {
+        self.used.settle();
+    }
+
     /// Whether it takes no further request: it has ended, or is about to (GOAWAY).
     pub(super) fn is_closed(&self) -> bool {
         let polled = self.sender.clone().poll_ready(&mut Context::from_waker(Waker::noop()));

@@ -11,14 +11,14 @@ use crate::policy::headers::status::ProxyError;
 #[derive(Debug)]
 pub(super) struct Requests {
     under_way: AtomicU32,
-    /// Responses whose bodies broke off, since somebody looked.
-    broken: AtomicU32,
     metrics: OriginMetrics,
 }
 
 #[derive(Debug)]
 pub(crate) struct InFlight {
     requests: Arc<Requests>,
+    /// Responses whose bodies broke off, of those that were asked for in the same way.
+    broken: Arc<AtomicU32>,
     _shown: UnderWay,
     /// For those that wait until it is over.
     queue: Queue,
@@ -27,7 +27,7 @@ pub(crate) struct InFlight {
 impl Requests {
     /// None.
     pub(super) fn new(metrics: OriginMetrics) -> Self {
-        Self { under_way: AtomicU32::new(0), broken: AtomicU32::new(0), metrics }
+        Self { under_way: AtomicU32::new(0), metrics }
     }
 
     /// How many are under way.
@@ -35,23 +35,24 @@ impl Requests {
         self.under_way.load(Ordering::Relaxed)
     }
 
-    /// How many responses broke off since the last time.
-    pub(super) fn broken(&self) -> u32 {
-        self.broken.swap(0, Ordering::Relaxed)
-    }
-
-    /// One more, if that is less than `most`.
-    pub(super) fn begin(self: &Arc<Self>, most: u32, queue: &Queue) -> Option<InFlight> {
+    /// One more, if that is less than `most`. `broken` counts its response if that breaks off.
+    pub(super) fn begin(
+        self: &Arc<Self>,
+        most: u32,
+        queue: &Queue,
+        broken: &Arc<AtomicU32>,
+    ) -> Option<InFlight> {
         let more = |count| (count < most).then_some(count + 1);
         self.under_way.fetch_update(Ordering::AcqRel, Ordering::Relaxed, more).ok()?;
-        Some(InFlight { requests: Arc::clone(self), _shown: self.metrics.asking(), queue: queue.clone() })
+        let (requests, broken) = (Arc::clone(self), Arc::clone(broken));
+        Some(InFlight { requests, broken, _shown: self.metrics.asking(), queue: queue.clone() })
     }
 }
 
 impl InFlight {
     /// The body of its response broke off, for which the origin is to blame.
     pub(super) fn broke_off(&self) {
-        self.requests.broken.fetch_add(1, Ordering::Relaxed);
+        self.broken.fetch_add(1, Ordering::Relaxed);
         self.requests.metrics.failed(ProxyError::HttpResponseIncomplete);
     }
 }

@@ -1,5 +1,6 @@
 //! One origin: where it is, the connections to it, and what is known of it.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -39,6 +40,8 @@ pub(super) struct Member {
     load: Arc<Mutex<Load>>,
     /// Those at its server, in whatever way it is asked.
     requests: Arc<Requests>,
+    /// Responses that broke off since somebody looked.
+    broken: Arc<AtomicU32>,
     /// Of its address: each edge knows it by the same number.
     pub(super) id: u64,
     metrics: OriginMetrics,
@@ -87,6 +90,7 @@ impl Member {
             terms: terms_of(address),
             load: same.map(|(same, _)| Arc::clone(&same.load)).unwrap_or_default(),
             requests: known.map_or_else(requests, |(known, _)| Arc::clone(&known.requests)),
+            broken: same.map(|(same, _)| Arc::clone(&same.broken)).unwrap_or_default(),
             metrics,
         };
         let stands = before.map(|(_, now)| member.health.standing().stands(now));
@@ -134,7 +138,7 @@ impl Member {
 
     /// One more is at it, for as long as the result lives; none if it is at `most`.
     pub(super) fn begin(&self, most: u32, queue: &Queue) -> Option<InFlight> {
-        self.requests.begin(most, queue)
+        self.requests.begin(most, queue, &self.broken)
     }
 
     /// A request that comes back unsent has the host that it came with: the next origin may have none of its own.
@@ -222,7 +226,8 @@ impl Member {
     pub(super) fn seen(&self) -> Seen {
         let seen = std::mem::take(&mut self.load().seen);
         // Their heads came, and count as answers.
-        Seen { errors: seen.errors.saturating_add(self.requests.broken()).min(seen.answers), ..seen }
+        let broken = self.broken.swap(0, Ordering::Relaxed);
+        Seen { errors: seen.errors.saturating_add(broken).min(seen.answers), ..seen }
     }
 
     /// It is up, whatever became of the request.

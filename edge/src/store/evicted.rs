@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
+use crate::clock::time_of_day;
+
 /// Bounds of the ages that are told apart, in seconds: up to 30 days.
 pub const AGE_BOUNDS_SECONDS: [f64; 9] =
     [1.0, 10.0, 60.0, 600.0, 3_600.0, 21_600.0, 86_400.0, 604_800.0, 2_592_000.0];
@@ -52,7 +54,7 @@ impl Evicted {
 
 /// The age of what was received at `received`; none if the clock was set back since.
 pub(super) fn age(received: SystemTime) -> Duration {
-    SystemTime::now().duration_since(received).unwrap_or_default()
+    time_of_day().duration_since(received).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -145,7 +145,8 @@ async fn a_process_that_fails_before_it_is_ready_changes_nothing() {
     for _ in 0..2 {
         let bad =
             text.replace("listen = [\"127.0.0.1:0\"]", &format!("listen = [\"127.0.0.1:0\", \"{address}\"]"));
-        let error = begin(folder.path(), &bad).await.err().expect("the address is taken").to_string();
+        let Err(error) = begin(folder.path(), &bad).await else { panic!("the address is taken") };
+        let error = error.to_string();
         assert!(error.contains(":26: error: ") && error.contains("is in use by another program"), "{error}");
         let got = kept.get("/a").await;
         got.assert_hit();

@@ -38,8 +38,12 @@ impl Origin {
     }
 
     async fn connect(&self) -> Line {
+        self.connect_within(Duration::from_secs(5)).await
+    }
+
+    async fn connect_within(&self, limit: Duration) -> Line {
         let place = Place { pool: &self.pool, address: &self.address, names: &self.names, terms: None };
-        connect(place, Protocols::Any, Reuse::Any, None).await.unwrap()
+        connect(place, Protocols::Any, Reuse::Any, None, limit).await.unwrap()
     }
 }
 
@@ -71,10 +75,14 @@ async fn a_burst_waits_until_the_origin_has_said_how_many_streams_it_allows() {
 
 #[tokio::test(start_paused = true)]
 async fn an_origin_that_does_not_say_how_many_streams_it_allows_holds_up_nobody_for_long() {
-    let origin = Origin::new().await;
-    let first = origin.connect().await;
-    let began = monotonic();
-    let second = origin.connect().await;
-    assert_ne!(second.made(), first.made());
-    assert!(second.made() >= began + SETTINGS_LIMIT);
+    // A request that waits for a connection for less than that must not take the origin for one that is gone.
+    for (limit, expected) in [(5_000, SETTINGS_LIMIT), (500, Duration::from_millis(250))] {
+        let limit = Duration::from_millis(limit);
+        let origin = Origin::new().await;
+        let first = origin.connect_within(limit).await;
+        let began = monotonic();
+        let second = origin.connect_within(limit).await;
+        let waited = monotonic() - began;
+        assert!(second.made() == first.made() && waited >= expected && waited < limit, "{waited:?}");
+    }
 }

@@ -76,6 +76,11 @@ impl Offer {
         Self { crypto: Arc::new(crypto), early, tokens: Arc::new(AddressTokens::new()), terms }
     }
 
+    /// Proofs of an address count for all processes with this secret. It holds for offers that are apart, too.
+    pub(crate) fn share(&self, secret: &[u8]) {
+        self.tokens.share(secret);
+    }
+
     /// By other terms, and without early data. A proof of an address counts for both.
     pub(crate) fn apart(&self, tls: rustls::ServerConfig, terms: Terms) -> Self {
         Self { tokens: Arc::clone(&self.tokens), ..Self::new(tls, terms, None) }
@@ -126,7 +131,7 @@ pub(crate) fn endpoint(
     offer: &Offer,
     limits: &Limits,
 ) -> io::Result<Endpoint> {
-    offer.tokens.share(reset_key);
+    offer.share(reset_key);
     let reset_key = hmac::Key::new(hmac::HMAC_SHA256, reset_key);
     let mut config = EndpointConfig::new(Arc::new(reset_key));
     config.cid_generator(move || Box::new(generation));
