@@ -17,23 +17,23 @@ for 1 and 64 KiB, 16 for 1 MiB.
 Layer 4: `bytes` is CPU time for one MiB of files of 64 MiB that eight connections take, and throw away in the kernel; `short` is CPU
 time for one connection of one request of 1 KiB.
 
-MEASURED on 2026-12-01, two cores with builds beside it, three rounds of one second, the release profile. CPU us, before and after the
-fetch of a request that goes apart lost its own task (CHANGELOG.md):
+MEASURED on 2026-12-01, two quiet cores, three rounds of one second, the release profile. CPU us, and the ratio to nginx's:
 
-                    before     now   nginx   nginx-64k   HAProxy   with splice
-    HTTP, 1 KiB      50.5     46.1    10.5      10.0       12.2       13.0
-          64 KiB     68.0     55.5    34.9      20.7       27.8       27.6
-          1 MiB       470      471     352       435        404        395
-    HTTPS, 1 KiB     50.4     46.0    13.4      14.0       14.6       14.6
-          64 KiB     86.2     73.4    86.5      44.8       61.3       58.1
-          1 MiB       724      742     806       800        808        833
-    layer 4, on 2026-11-30, of one round beside other work on a slower machine (nginx took 21.5 there for a miss of 1 KiB)
-      a MiB           494            1582      1044       1175       1587
-      a connection    118              91        96        101        101
+                    verge-edge       nginx   HAProxy
+    HTTP, 1 KiB      37.1  3.77        9.8     10.6
+          64 KiB     55.8  1.81       30.9     22.9
+          1 MiB     528.4  1.49      355.4    399.0
+    HTTPS, 1 KiB     39.7  3.38       11.7     12.5
+          64 KiB     62.6  0.91       69.1     50.5
+          1 MiB     707.1  1.02      696.0    727.0
+    layer 4, a MiB  338.8  0.32     1067.8    585.9
+      a connection   37.5  1.26       29.7     31.3
 
-The goals are nginx's for misses and the best of theirs at layer 4. Bytes at layer 4 reach it: half of the best peer's. So do misses of
-64 KiB and 1 MiB over HTTPS beside nginx's own buffers. Those over HTTP cost 1.6 and 1.3 times nginx's, small ones 3.4 to 4.4 times, and a
-short connection 1.3 times.
+Before the fetch of a request that goes apart lost its own task, 1 KiB took a tenth more than after it, and 64 KiB a fifth (in one
+run beside other work: 50.5 and 46.1 us, 68.0 and 55.5).
+
+The goals are nginx's for misses and the best of theirs at layer 4. Bytes at layer 4 reach it: 0.58 of the best peer's. So do misses of
+64 KiB over HTTPS, and all but 2 % those of 1 MiB. Those over HTTP cost 1.5 to 3.8 times nginx's, and a short connection 1.26 times.
 
 WHERE THE TIME GOES: a miss takes four calls of the system, like nginx's, which are two fifths of it. callgrind counts 120,500 user
 instructions for one of 1 KiB over eight connections (a hit takes 5,600). They were 163,600: 54,600 copied futures and answers, 23,200 now;
