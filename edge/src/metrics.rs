@@ -259,7 +259,8 @@ impl All {
         page.register_with_unit("store_capacity", capacity, Unit::Bytes, bytes);
         let evicted = "Keys that left memory with their responses to make room";
         page.register("store_evicted", evicted, self.store_evicted.clone());
-        let age = "How long ago what left memory to make room was received, or last validated";
+        let age =
+            "Age of responses when they left memory to make room, since they were received or last validated";
         registry.register_with_unit("store_evicted_age", age, Unit::Seconds, self.store_ages.clone());
         let lost = "Log lines that could not be written";
         registry.register("log_lines_lost", lost, self.log_lines_lost.clone());

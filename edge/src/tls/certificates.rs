@@ -125,7 +125,7 @@ impl fmt::Display for CertificateError {
             CertificateFault::Unusable(error) => {
                 write!(f, "the certificate and its key cannot be used: {error}")
             }
-            CertificateFault::Worse(standing) => write!(f, "{standing}; the one in service is better"),
+            CertificateFault::Worse(standing) => write!(f, "{standing}; the certificate in service stays"),
         }
     }
 }

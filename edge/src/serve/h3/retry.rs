@@ -34,6 +34,7 @@ pub(super) fn connection_id() -> Option<ConnectionId> {
 mod tests {
     use std::net::UdpSocket;
     use std::sync::Arc;
+    use std::time::Duration;
 
     use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
     use quinn::{ClientConfig, Endpoint, EndpointConfig, ServerConfig, TokioRuntime};
@@ -41,6 +42,7 @@ mod tests {
     use rustls::crypto::aws_lc_rs::default_provider;
     use rustls::pki_types::{CertificateDer, PrivateKeyDer};
     use rustls::version::TLS13;
+    use tokio::time::timeout;
 
     use super::*;
     use crate::serve::h3::address_tokens::AddressTokens;
@@ -104,7 +106,8 @@ mod tests {
         old.set_server_config(None);
         one.hand_over();
         two.begin();
-        let incoming = new.accept().await.unwrap();
+        let taken = timeout(Duration::from_secs(60), new.accept()).await;
+        let incoming = taken.expect("the next process takes the client").unwrap();
         assert!(incoming.remote_address_validated());
         let (server, client) = (incoming.accept().unwrap(), connecting);
         server.await.unwrap();

@@ -1,4 +1,7 @@
 use std::future::poll_fn;
+use std::time::Duration;
+
+use tokio::time::timeout;
 
 use super::*;
 
@@ -38,7 +41,8 @@ async fn read(socket: &SharedSocket) -> String {
         let mut bufs = [IoSliceMut::new(&mut bytes)];
         socket.poll_recv(cx, &mut bufs, &mut meta)
     });
-    assert_eq!(count.await.unwrap(), 1);
+    let count = timeout(Duration::from_secs(60), count).await.expect("a packet comes");
+    assert_eq!(count.unwrap(), 1);
     let packet = &bytes[..meta[0].len];
     String::from_utf8(packet[1 + super::super::generation::ID_BYTES..].to_vec()).unwrap()
 }
