@@ -29,6 +29,9 @@ use crate::world::World;
 /// A message up to this size claims no memory on a stream, which handles one at a time. Nearly all are far smaller.
 pub(super) const SMALL_BYTES: usize = 4 * 1024;
 
+/// A client that has connected and asked nothing yet is about to: a server that ends waits for its first question as long as this.
+pub(super) const FIRST_QUESTION: Duration = Duration::from_secs(2);
+
 /// The other end of a connection.
 #[derive(Clone)]
 pub(super) struct Peer {
@@ -191,6 +194,15 @@ impl Shared {
                 Some(left) => tokio::time::sleep(left).await,
                 None => return,
             }
+        }
+    }
+
+    /// Waits until a connection on which nothing is under way is to end: once `over`, where one that is new and goes on nowhere else
+    /// has the time that its client needs for its first question.
+    pub(super) async fn leave(&self, over: &CancellationToken, is_new: bool) {
+        over.cancelled().await;
+        if is_new && self.is_to_close() {
+            tokio::time::sleep(FIRST_QUESTION).await;
         }
     }
 

@@ -336,14 +336,16 @@ async fn converse(
     (shared, over): (&Arc<Shared>, &CancellationToken),
 ) -> Ended {
     let mut streams = tokio::task::JoinSet::new();
+    let mut is_new = true;
     loop {
         tokio::select! {
-            () = over.cancelled() => break,
+            () = shared.leave(over, is_new) => break,
             () = shared.idle(place), if streams.is_empty() => return Ended::Idle,
             stream = connection.accept_bi() => match stream {
                 Ok((send, receive)) => {
                     let (peer, place, shared) = (Arc::clone(peer), Arc::clone(place), Arc::clone(shared));
                     streams.spawn(async move { serve(send, receive, &peer, &place, &shared).await });
+                    is_new = false;
                 }
                 Err(quinn::ConnectionError::TimedOut) => return Ended::Idle,
                 Err(_) => return Ended::Closed,

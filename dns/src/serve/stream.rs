@@ -30,7 +30,8 @@ pub(super) async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
     place: &Place,
     shared: &Shared,
 ) -> Ended {
-    let mut incoming = Incoming { bytes: Vec::with_capacity(READ_BYTES), room: Claim::default() };
+    let bytes = Vec::with_capacity(READ_BYTES);
+    let mut incoming = Incoming { bytes, room: Claim::default(), is_new: true };
     let mut outgoing = Outgoing::default();
     let mut answer = Vec::new();
     loop {
@@ -89,6 +90,8 @@ struct Incoming {
     bytes: Vec<u8>,
     /// The room that `bytes` holds, if that is more than a small message.
     room: Claim,
+    /// Nothing was asked yet.
+    is_new: bool,
 }
 
 /// Answers that wait for the client.
@@ -120,6 +123,7 @@ impl Incoming {
         self.bytes.drain(..bytes);
         self.bytes.shrink_to(READ_BYTES);
         self.room = Claim::default();
+        self.is_new = false;
     }
 }
 
@@ -138,7 +142,7 @@ async fn read_message<S: AsyncRead + Unpin>(
                 Ok(_) => return Err(Ended::Closed),
                 Err(_) => return Err(Ended::Idle),
             },
-            () = shared.drain.cancelled() => return Err(Ended::Draining),
+            () = shared.leave(&shared.drain, incoming.is_new) => return Err(Ended::Draining),
         }
     }
     let whole = async {

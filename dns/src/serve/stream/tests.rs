@@ -12,6 +12,7 @@ use super::*;
 use crate::client::{Listener, Transport};
 use crate::config::Tcp;
 use crate::metrics::Metrics;
+use crate::serve::connection::FIRST_QUESTION;
 use crate::serve::departures::Departures;
 use crate::serve::memory::Allowance;
 use crate::serve::responder::Responder;
@@ -241,7 +242,8 @@ async fn no_more_is_kept_or_claimed_than_has_arrived_and_a_step() {
         let place = shared.table.admit(peer().ip(), clock::now());
         let (mut client, mut server) = duplex(65_537);
         client.write_all(&beginning(bytes)).await.unwrap();
-        let mut incoming = Incoming { bytes: Vec::with_capacity(READ_BYTES), room: Claim::default() };
+        let mut incoming =
+            Incoming { bytes: Vec::with_capacity(READ_BYTES), room: Claim::default(), is_new: false };
         let read = read_message(&mut server, &mut incoming, &place, &shared).await;
         assert_eq!((read, incoming.bytes.len()), (Err(Ended::SlowMessage), bytes));
         let (kept, claimed) = (incoming.bytes.capacity(), incoming.room.bytes());
@@ -317,17 +319,66 @@ async fn what_waits_for_a_reader_has_its_room() {
 #[tokio::test(start_paused = true)]
 async fn a_drain_ends_idle_connections_and_lets_a_message_arrive() {
     let shared = shared();
-    let (_idle, idle_ended) = talk(&shared, 4096);
+    let (mut idle, idle_ended) = talk(&shared, 4096);
     let (mut busy, busy_ended) = talk(&shared, 4096);
+    idle.write_all(&question(6)).await.unwrap();
+    assert_eq!(read_answer(&mut idle).await[1], 6);
     let message = question(7);
     busy.write_all(&message[..5]).await.unwrap();
     tokio::task::yield_now().await;
     tokio::task::yield_now().await;
-    shared.drain.cancel();
+    let now = tokio_now();
+    end(&shared);
     assert_eq!(idle_ended.await.unwrap(), Ended::Draining);
+    assert_eq!(now.elapsed(), Duration::ZERO);
     busy.write_all(&message[5..]).await.unwrap();
     assert_eq!(read_answer(&mut busy).await[1], 7);
     assert_eq!(busy_ended.await.unwrap(), Ended::Draining);
+}
+
+/// Tells all connections that the server ends.
+fn end(shared: &Shared) {
+    shared.departures.end();
+    shared.drain.cancel();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_connection_gets_its_first_answer_of_a_server_that_ends() {
+    let shared = shared();
+    let early = talk(&shared, 4096);
+    tokio::task::yield_now().await;
+    end(&shared);
+    // As after a handshake that took its time.
+    let late = talk(&shared, 4096);
+    for (mut client, ended) in [early, late] {
+        tokio::time::sleep(FIRST_QUESTION / 4).await;
+        client.write_all(&question(7)).await.unwrap();
+        assert_eq!(read_answer(&mut client).await[1], 7);
+        assert_eq!(ended.await.unwrap(), Ended::Draining);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_connection_that_asks_nothing_ends_soon() {
+    let shared = shared();
+    let (_client, ended) = talk(&shared, 4096);
+    tokio::task::yield_now().await;
+    let now = tokio_now();
+    end(&shared);
+    assert_eq!(ended.await.unwrap(), Ended::Draining);
+    assert_eq!(now.elapsed(), FIRST_QUESTION);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_connection_that_goes_on_elsewhere_leaves_at_once() {
+    let shared = shared();
+    let (_client, ended) = talk(&shared, 4096);
+    tokio::task::yield_now().await;
+    let now = tokio_now();
+    shared.departures.begin();
+    shared.drain.cancel();
+    assert_eq!(ended.await.unwrap(), Ended::Draining);
+    assert_eq!(now.elapsed(), Duration::ZERO);
 }
 
 #[expect(clippy::disallowed_methods, reason = "the paused clock")]

@@ -124,6 +124,7 @@ async fn who_is_answered_while_the_server_ends_is_told_to_close() {
         streams.push((transport, stream));
     }
     let mut idle = row.stream(&running, Transport::Tcp).await;
+    answer(&mut *idle, &framed(&with_opt())).await;
     let drained = tokio::spawn(running.drain());
     assert!(is_closed(&mut *idle).await, "the drain has begun");
     for (transport, stream) in &mut streams {
@@ -131,6 +132,30 @@ async fn who_is_answered_while_the_server_ends_is_told_to_close() {
         assert!(answer.ends_with(CLOSE), "{transport:?} {answer:x?}");
         assert!(is_closed(&mut **stream).await, "{transport:?}");
     }
+    timeout(LIMIT, drained).await.expect("the drain ends").unwrap();
+}
+
+/// Its client has not had the time to ask: resolvers that connect while a server is restarted would get no answer at all.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_is_new_when_the_server_ends_gets_its_first_answer() {
+    let (row, endpoint) = (Row::new(), endpoint());
+    let running = row.start().await;
+    let mut idle = row.stream(&running, Transport::Tcp).await;
+    answer(&mut *idle, &framed(&with_opt())).await;
+    let mut streams = Vec::new();
+    for transport in [Transport::Tcp, Transport::Tls] {
+        streams.push((transport, row.stream(&running, transport).await));
+    }
+    let quic = row.quic(&endpoint, &running).await;
+    let drained = tokio::spawn(running.drain());
+    assert!(is_closed(&mut *idle).await, "the drain has begun");
+    for (transport, stream) in &mut streams {
+        let answer = answer(&mut **stream, &framed(&with_opt())).await;
+        assert!(answer.ends_with(CLOSE), "{transport:?} {answer:x?}");
+        assert!(is_closed(&mut **stream).await, "{transport:?}");
+    }
+    assert_eq!(asked(&quic).await, address("203.0.113.1"));
+    assert!(is_without_error(&end(&quic).await));
     timeout(LIMIT, drained).await.expect("the drain ends").unwrap();
 }
 
@@ -173,6 +198,7 @@ async fn who_takes_a_zone_while_the_server_ends_is_told_to_close_and_gets_all_of
     let first = answer(&mut stream, &framed(&all)).await;
     assert!(first.ends_with(STAY), "{first:x?}");
     let mut idle = row.stream(&running, Transport::Tcp).await;
+    answer(&mut *idle, &framed(&with_opt())).await;
     let drained = tokio::spawn(running.drain());
     assert!(is_closed(&mut *idle).await, "the drain has begun");
     let (mut last, mut records) = (first.clone(), 0);
