@@ -197,11 +197,11 @@ impl Shared {
         }
     }
 
-    /// Waits until a connection on which nothing is under way is to end: once `over`, where one that is new and goes on nowhere else
-    /// has the time that its client needs for its first question.
+    /// Waits until a connection on which nothing is under way is to end: once `over`, where one that is new has the time that its client
+    /// needs for its first question. Where another process answers, that one is to be asked: this one's zones are those of before.
     pub(super) async fn leave(&self, over: &CancellationToken, is_new: bool) {
         over.cancelled().await;
-        if is_new && self.is_to_close() {
+        if is_new && !self.departures.have_begun() {
             tokio::time::sleep(FIRST_QUESTION).await;
         }
     }
