@@ -47,7 +47,7 @@ def serving(handler):
         server.shutdown()
 
 
-def until(condition, seconds=30):
+def until(condition, seconds=90):
     """Waits for an event of a foreign program that can only be asked about."""
     end = time.monotonic() + seconds
     while not (seen := condition()):
