@@ -18,6 +18,10 @@ use crate::ended::Ended;
 /// Waits after `accept` failed for want of descriptors or memory and nothing could be dropped.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// Connections that are taken after the drain has begun: as many as the kernel keeps waiting on most machines, so that a flood holds up no
+/// stop.
+const MOST_WAITING: usize = 4096;
+
 /// The protocol that a listener speaks.
 #[derive(Clone)]
 pub(super) enum Service {
@@ -29,11 +33,12 @@ pub(super) enum Service {
     Https(Acceptor, Path),
 }
 
-/// Accepts connections until the drain begins.
+/// Accepts connections until the drain begins, and then those that the kernel has made already: their clients do not know that they came
+/// too late. Where another process has the socket, too, that one takes them.
 pub(super) async fn accept(listener: TcpListener, shared: Arc<Shared>, service: Service) {
     loop {
         let accepted = tokio::select! {
-            () = shared.drain.cancelled() => return,
+            () = shared.drain.cancelled() => return take_waiting(listener, &shared, &service),
             accepted = listener.accept() => accepted,
         };
         match accepted {
@@ -44,6 +49,26 @@ pub(super) async fn accept(listener: TcpListener, shared: Arc<Shared>, service: 
                 }
             }
             // The client went away before it was accepted.
+            Err(_) => {}
+        }
+    }
+}
+
+/// Asks the kernel itself: the runtime may not have heard of the last ones yet.
+fn take_waiting(listener: TcpListener, shared: &Arc<Shared>, service: &Service) {
+    if shared.departures.have_begun() {
+        return;
+    }
+    let Ok(listener) = listener.into_std() else { return };
+    for _ in 0..MOST_WAITING {
+        match listener.accept() {
+            Ok((stream, peer)) => {
+                // One that the runtime does not take closes.
+                if let Ok(stream) = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream)) {
+                    serve((stream, peer), shared, service.clone());
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock || is_exhaustion(&error) => return,
             Err(_) => {}
         }
     }

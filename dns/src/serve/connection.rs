@@ -30,7 +30,7 @@ use crate::world::World;
 pub(super) const SMALL_BYTES: usize = 4 * 1024;
 
 /// A client that has connected and asked nothing yet is about to: a server that ends waits for its first question as long as this.
-pub(super) const FIRST_QUESTION: Duration = Duration::from_secs(2);
+pub(super) const FIRST_QUESTION: Duration = Duration::from_secs(if cfg!(test) { 8 } else { 2 });
 
 /// The other end of a connection.
 #[derive(Clone)]

@@ -360,7 +360,10 @@ async fn a_drain_frees_every_port() {
     let site = Site::new();
     let running = site.start(&format!("{CONFIG}\n[admin]\nlisten = \"127.0.0.1:0\"\n")).await;
     let Listening { outside, inside, admin, .. } = running.listening().clone();
-    let idle = connect(outside[0]);
+    // Who has asked nothing yet would be waited for.
+    let mut idle = connect(outside[0]);
+    send_tcp(&mut idle, &question("www.example.com"));
+    read_tcp(&mut idle);
     running.drain().await;
     for address in [outside[0], inside[0]] {
         UdpSocket::bind(address).unwrap();

@@ -159,6 +159,33 @@ async fn a_connection_that_is_new_when_the_server_ends_gets_its_first_answer() {
     timeout(LIMIT, drained).await.expect("the drain ends").unwrap();
 }
 
+/// One thread runs all: the server has had no turn to accept what is connected here.
+#[tokio::test]
+async fn a_connection_that_waits_to_be_accepted_when_the_server_ends_gets_its_first_answer() {
+    let row = Row::new();
+    let running = row.start().await;
+    let mut stream = TcpStream::connect(address_of(&running, Transport::Tcp)).unwrap();
+    Write::write_all(&mut stream, &framed(&with_opt())).unwrap();
+    let drained = tokio::spawn(running.drain());
+    stream.set_nonblocking(true).unwrap();
+    let mut stream = tokio::net::TcpStream::from_std(stream).unwrap();
+    let answer = answer(&mut stream, b"").await;
+    assert!(answer.ends_with(CLOSE), "{answer:x?}");
+    assert!(is_closed(&mut stream).await);
+    timeout(LIMIT, drained).await.expect("the drain ends").unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_connection_over_tls_does_not_get_an_answer_of_the_process_that_has_left() {
+    let row = Row::new();
+    let first = row.start().await;
+    let mut new = row.stream(&first, Transport::Tls).await;
+    let (second, left) = row.restart(first, 2).await;
+    assert!(is_closed(&mut *new).await);
+    timeout(LIMIT, left).await.expect("the first ends").unwrap();
+    second.drain().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn who_is_answered_by_a_process_that_has_left_is_told_to_close_and_who_goes_on_is_not() {
     let row = Row::new();

@@ -67,7 +67,7 @@ async fn who_is_down_leaves_the_answers_and_comes_back_and_the_first_answer_know
     let (site, port) = (Site::new(), crate::ports::address().port());
     site.write("zones/example.com.zone", POOL);
     let one = edge((Ipv4Addr::LOCALHOST, port).into()).await;
-    let server = site.start(&config(port, "interval = \"100ms\"\nrise = 1\n")).await;
+    let server = site.start(&config(port, "interval = \"1s\"\nrise = 1\n")).await;
     let at = server.listening().outside[0];
     assert_eq!(addresses(at), [Ipv4Addr::LOCALHOST], "the first answer knows that the other one is down");
     let two = edge(format!("127.0.0.2:{port}").parse().unwrap()).await;
@@ -95,7 +95,7 @@ async fn a_restart_remembers_who_was_down_and_who_was_drained() {
     let (site, port) = (Site::new(), crate::ports::address().port());
     site.write("zones/example.com.zone", POOL);
     let one = edge((Ipv4Addr::LOCALHOST, port).into()).await;
-    let server = site.start(&config(port, "interval = \"100ms\"\n")).await;
+    let server = site.start(&config(port, "interval = \"1m\"\n")).await;
     assert_eq!(addresses(server.listening().outside[0]), [Ipv4Addr::LOCALHOST]);
     server.drain().await;
     one.abort();
@@ -117,7 +117,7 @@ async fn who_is_drained_is_given_to_nobody_and_told_when_it_may_stop() {
         edge((Ipv4Addr::LOCALHOST, port).into()).await,
         edge(format!("127.0.0.2:{port}").parse().unwrap()).await,
     );
-    let server = site.start(&config(port, "interval = \"100ms\"\nttl = 30\n")).await;
+    let server = site.start(&config(port, "interval = \"1m\"\nttl = 30\n")).await;
     let (at, admin) = (server.listening().outside[0], server.listening().admin.unwrap());
     let token = fs::read_to_string(site.path("verge-dns.token")).unwrap();
     let post = |path: &str| {
