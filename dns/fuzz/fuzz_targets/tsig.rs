@@ -9,6 +9,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::Instant;
 
 use hickory_proto::op::Message;
+use hickory_proto::rr::{RData, Record};
 use libfuzzer_sys::fuzz_target;
 use verge_dns::client::{Client, Listener, Proved, Transport};
 use verge_dns::limit::Limits;
@@ -62,8 +63,11 @@ fn answer(packet: &[u8]) -> Vec<u8> {
     out
 }
 
+/// An error repeats the question, which may have any octets.
 fn shows(answer: &[u8]) -> bool {
-    answer.windows(HIDDEN.len()).any(|bytes| bytes == HIDDEN)
+    let is_hidden = |record: &Record| matches!(&record.data, RData::A(address) if address.octets() == HIDDEN);
+    let sections = Message::from_vec(answer).map(|it| [it.answers, it.authorities, it.additionals]);
+    sections.is_ok_and(|all| all.iter().flatten().any(is_hidden))
 }
 
 fn name(text: &str) -> Name {

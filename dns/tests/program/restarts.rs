@@ -249,7 +249,11 @@ fn under_load_no_restart_loses_a_question_or_gives_an_answer_of_before() {
         );
         assert_eq!((lost, answered), (0, sent), "{carrier:?}");
         // A connection with a question under way that got no processor for a quarter of a second stays with the process that has left.
-        let most = if matches!(carrier, Carrier::Tcp | Carrier::Tls) { rounds as u64 * clients as u64 / 10 } else { 0 };
+        let most = if matches!(carrier, Carrier::Tcp | Carrier::Tls) {
+            rounds as u64 * clients as u64 / 10
+        } else {
+            0
+        };
         assert!(stale <= most, "{carrier:?}: {stale} of before");
     }
     process.signal("TERM");

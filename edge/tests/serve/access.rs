@@ -1,5 +1,9 @@
 //! Access to a site: networks, passwords, rates, the length of content.
 
+use std::time::{Duration, UNIX_EPOCH};
+
+use verge_edge::clock::Clock;
+
 use super::rig::{Client, Got, Origin, Rig, response};
 use super::rules::{FRESH, echo};
 
@@ -143,7 +147,7 @@ async fn users_change_with_the_file_at_a_reload() {
     );
     std::fs::write(&file, text).unwrap();
     let config = verge_edge::config::load(&file).unwrap();
-    let clock = verge_edge::clock::Clock::system();
+    let clock = Clock::system();
     let running = verge_edge::run::start_at(config, clock.clone()).await.unwrap();
     let (public, admin) = (running.listening().public[0], running.listening().admin.unwrap());
     let rig = Rig { running: Some(running), clock, public, admin, folder };
@@ -162,7 +166,8 @@ async fn each_network_has_its_rate_and_a_route_its_own() {
     let origin = Origin::answering(|head| response("200 OK", FRESH, head)).await;
     let rules = "rate_limit = \"3/s\"\n[[site.route]]\npaths = [\"/login\"]\nrate_limit = \"1/m\"\n\
                  [[site.route]]\npaths = [\"/static/*\"]\n[[site.route]]\npaths = [\"/free\"]\nrate_limit = \"off\"";
-    let rig = Rig::with(&[origin.address], TRUSTED, rules).await;
+    let clock = Clock::standing(UNIX_EPOCH + Duration::from_secs(1_000_000_000));
+    let rig = Rig::at(clock, "\"*\"", &[origin.address], TRUSTED, rules).await;
     let check = async |path: &str, client: &str, status: u16| {
         let got = from(&rig, path, client).await;
         assert_eq!(got.status, status, "{path} {client} {got:?}");
