@@ -80,6 +80,8 @@ pub(crate) struct Open {
     operator: Option<Operator>,
     /// The end of the operator's listener, once another process has its socket.
     left: Option<JoinHandle<()>>,
+    /// The next `commit` is the start's: the program says `listening …` then.
+    starts: bool,
 }
 
 /// The listeners that a config asks for; nothing of it counts yet.
@@ -108,7 +110,21 @@ impl Open {
     pub(crate) fn new(clients: Listeners, relays: Arc<Relays>, clock: Clock, row: Row) -> Self {
         let (plain, tls, quic, resting, streams) = Default::default();
         let (encrypted, operator, left) = (None, None, None);
-        Self { clients, clock, row, plain, tls, quic, resting, streams, relays, encrypted, operator, left }
+        Self {
+            clients,
+            clock,
+            row,
+            plain,
+            tls,
+            quic,
+            resting,
+            streams,
+            relays,
+            encrypted,
+            operator,
+            left,
+            starts: true,
+        }
     }
 
     /// Where they are.
@@ -245,6 +261,7 @@ impl Open {
     pub(crate) fn commit(&mut self, next: Next, reload: Reload) {
         let clients = self.clients.clone();
         let turn = self.turns();
+        let starts = std::mem::replace(&mut self.starts, false);
         for Unwanted { listener, address } in next.unwanted {
             if let Some((transport, address)) = listener.transport().zip(address) {
                 systemd::forget_all(transport, address);
@@ -252,30 +269,37 @@ impl Open {
         }
         let before = self.encrypted.take();
         self.encrypted = next.encrypted.and_then(|next| next.commit(before, &clients, &self.clock));
-        self.plain =
-            exchange(Setting::Plain, std::mem::take(&mut self.plain), next.plain, |listener, spot| {
+        self.plain = exchange(
+            Setting::Plain,
+            starts,
+            std::mem::take(&mut self.plain),
+            next.plain,
+            |listener, spot| {
                 (accept(&clients, listener, Door::plain(spot.configured), turn(spot.address)), None)
-            });
+            },
+        );
         // Without [tls] there are no such places.
         let terms = self.encrypted.as_ref().map(|it| (it.terms.clone(), it.offers.clone()));
-        self.tls = exchange(Setting::Tls, std::mem::take(&mut self.tls), next.tls, |listener, spot| {
-            let Some((terms, _)) = &terms else { return (Closing::default(), None) };
-            let door = Door::tls(spot.configured, terms.clone());
-            (accept(&clients, listener, door, turn(spot.address)), None)
-        });
+        self.tls =
+            exchange(Setting::Tls, starts, std::mem::take(&mut self.tls), next.tls, |listener, spot| {
+                let Some((terms, _)) = &terms else { return (Closing::default(), None) };
+                let door = Door::tls(spot.configured, terms.clone());
+                (accept(&clients, listener, door, turn(spot.address)), None)
+            });
         self.resting.retain(|(_, carrier)| carrier.strong_count() > 0);
         let carriers = self.quic.iter().filter_map(|one| Some((one.configured, one.carrier.as_ref()?)));
         self.resting.extend(carriers.map(|(configured, carrier)| (configured, Arc::downgrade(carrier))));
-        self.quic = exchange(Setting::Quic, std::mem::take(&mut self.quic), next.quic, |carrier, spot| {
-            let one = clients.of_one();
-            if let Some((_, offers)) = &terms {
-                // Also where the endpoint is one that rested, and the offers are new.
-                offers.open().share(&self.row.reset_key);
-                let Spot { configured, address } = spot;
-                one.accept_quic(Arc::clone(&carrier), offers.clone(), (configured, address));
-            }
-            (one.closing(CancellationToken::new()), Some(carrier))
-        });
+        self.quic =
+            exchange(Setting::Quic, starts, std::mem::take(&mut self.quic), next.quic, |carrier, spot| {
+                let one = clients.of_one();
+                if let Some((_, offers)) = &terms {
+                    // Also where the endpoint is one that rested, and the offers are new.
+                    offers.open().share(&self.row.reset_key);
+                    let Spot { configured, address } = spot;
+                    one.accept_quic(Arc::clone(&carrier), offers.clone(), (configured, address));
+                }
+                (one.closing(CancellationToken::new()), Some(carrier))
+            });
         let open: Vec<&Arc<Carrier>> = self.quic.iter().filter_map(|one| one.carrier.as_ref()).collect();
         self.resting.retain(|(_, resting)| !open.iter().any(|open| resting.as_ptr() == Arc::as_ptr(open)));
         self.commit_streams(next.streams, &turn);
@@ -301,7 +325,7 @@ impl Open {
         let places = next.into_iter().map(|(place, _)| place).collect();
         let relays = Arc::clone(&self.relays);
         self.streams =
-            exchange(Setting::Stream, std::mem::take(&mut self.streams), places, |listener, spot| {
+            exchange(Setting::Stream, false, std::mem::take(&mut self.streams), places, |listener, spot| {
                 let turn = turn(spot.address);
                 let ended = turn.ended();
                 (Closing::of(relays.listen(listener, spot.address, turn), ended), None)

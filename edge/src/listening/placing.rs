@@ -63,9 +63,11 @@ pub(super) fn places<S>(
     asked.iter().map(place).collect()
 }
 
-/// Puts the listeners in their new order, and closes those that have no place in it.
+/// Puts the listeners in their new order, and closes those that have no place in it. `is_announced` is whether the program
+/// tells of those that it opens on its standard output.
 pub(super) fn exchange<S>(
     setting: Setting,
+    is_announced: bool,
     before: Vec<Listener>,
     places: Vec<Place<S>>,
     mut start: impl FnMut(S, Spot) -> (Closing, Option<Arc<Carrier>>),
@@ -80,7 +82,10 @@ pub(super) fn exchange<S>(
                 systemd::forget_others(setting, address);
             }
             systemd::keep(setting, address, copy.as_fd());
-            tracing::info!(target: "verge_edge::listener", %address, "opened, for `{name}`");
+            match is_announced {
+                true => tracing::debug!(target: "verge_edge::listener", %address, "opened, for `{name}`"),
+                false => tracing::info!(target: "verge_edge::listener", %address, "opened, for `{name}`"),
+            }
             Listener { configured, address, closing, copy, carrier }
         }
     };

@@ -332,6 +332,23 @@ fn signals_do_not_end_it_and_sighup_reloads_its_config() {
     assert!(get(&serving.public).starts_with("HTTP/1.1 200 OK\r\n"));
 }
 
+/// The standard output tells of those that the start opens, and the log of those that a reload opens.
+#[test]
+fn a_listener_is_told_of_once() {
+    let folder = tempfile::tempdir().unwrap();
+    config(folder.path());
+    let mut serving = serve_logging_to(Stdio::piped(), folder.path());
+    let log = BufReader::new(serving.child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let path = folder.path().join("edge.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let more = text.replacen("[\"127.0.0.1:0\"]", "[\"127.0.0.1:0\", \"127.0.0.1:0\"]", 1);
+    std::fs::write(&path, more).unwrap();
+    let sent = Command::new("kill").args(["-HUP", &serving.child.id().to_string()]).status();
+    assert!(sent.unwrap().success());
+    let told = log.take_while(|line| !line.contains("reloaded")).filter(|line| line.contains("opened, for"));
+    assert_eq!(told.count(), 1);
+}
+
 #[test]
 fn a_level_that_is_none_is_an_error_at_its_place() {
     let folder = tempfile::tempdir().unwrap();
