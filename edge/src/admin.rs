@@ -6,7 +6,7 @@
 //! | `GET /status` | the same as JSON, see [`Board`] |
 //! | `GET /metrics` | OpenMetrics or Prometheus' text format, by `Accept` |
 //! | `GET /healthz` | 200 as long as the program runs |
-//! | `GET /readyz` | 200, or 503 while draining |
+//! | `GET /readyz` | 200, or 503 while draining; names disks that are not used where other machines do not reach it, or with a token |
 //! | `GET /tail` | requests as they end, one JSON object a line, as long as the reader stays |
 //! | `POST /purge`, see [`PurgeRequest`] | `{"purged": N}` once it is in effect |
 //! | `POST /explain`, see [`ExplainRequest`] | what would become of a request, as [`Explained`] |
@@ -339,6 +339,10 @@ impl Admin {
         by: &By,
     ) -> Option<Response<Full<Bytes>>> {
         let (headers, path) = (request.headers(), route.path);
+            (GET, "/readyz") => {
+                let may_name = !by.is_exposed || terms.token.right_in(request.headers()).is_some();
+                whole(self.ready(may_name))
+            }
         let right = terms.token.right_in(headers);
         let suffices = |right: Option<Right>| right.is_some_and(|right| right.suffices(path));
         match route.access {
@@ -376,9 +380,6 @@ impl Admin {
                 response
             }
             "/healthz" => plain(StatusCode::OK, "alive"),
-            "/readyz" if self.draining.has_begun() => plain(StatusCode::SERVICE_UNAVAILABLE, "draining"),
-            // A disk that fails takes nothing from clients: the edge stays in service.
-            "/readyz" => plain(StatusCode::OK, &readiness(&store.disks().standings())),
             "/page.css" => guarded(typed(StatusCode::OK, "text/css; charset=utf-8", page::STYLE.to_owned())),
             _ => guarded(typed(StatusCode::OK, "text/javascript; charset=utf-8", page::SCRIPT.to_owned())),
         }
@@ -400,6 +401,15 @@ impl Admin {
             "/maintenance" => json(maintenance::maintenance(cache, &body)),
             "/origins" => json(origins::origins(cache, &(self.reload.streams)(), &body)),
             "/objects" => json(objects::objects(cache, &body).await),
+    /// `may_name` is whether this client may learn where disks are and what the system says of them.
+    fn ready(&self, may_name: bool) -> Response<Full<Bytes>> {
+        match self.draining.has_begun() {
+            true => plain(StatusCode::SERVICE_UNAVAILABLE, "draining"),
+            // A disk that fails takes nothing from clients: the edge stays in service.
+            false => plain(StatusCode::OK, &readiness(&self.cache.store.disks().standings(), may_name)),
+        }
+    }
+
             "/guard" => json(Ok((self.reload.guard)())),
             "/purge" => json(purge::purge(cache, &body).await),
             _ => json(
@@ -441,9 +451,15 @@ fn looked_at(made: Option<Response<Full<Bytes>>>) -> Response<Full<Bytes>> {
     guarded(made.unwrap_or_else(|| problem(StatusCode::INTERNAL_SERVER_ERROR, fell)))
 }
 
-fn readiness(disks: &[Standing]) -> String {
-    let idle = disks
+fn readiness(disks: &[Standing], may_name: bool) -> String {
+    let idle: Vec<String> = disks
         .iter()
-        .filter_map(|disk| Some(format!("; without the disk {}: {}", disk.name, disk.why_not.as_ref()?)));
-    ["ready".to_owned()].into_iter().chain(idle).collect()
+        .filter_map(|disk| Some(format!("; without the disk {}: {}", disk.name, disk.why_not.as_ref()?)))
+        .collect();
+    match (may_name, idle.len()) {
+        (_, 0) => "ready".to_owned(),
+        (true, _) => format!("ready{}", idle.concat()),
+        (false, 1) => "ready; without 1 disk".to_owned(),
+        (false, disks) => format!("ready; without {disks} disks"),
+    }
 }

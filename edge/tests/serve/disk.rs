@@ -335,6 +335,33 @@ async fn a_folder_that_cannot_be_used_is_told_and_done_without() {
     drop(first);
 }
 
+/// Paths and the system's words are for operators: other machines learn how many disks are not used.
+#[tokio::test]
+async fn where_other_machines_ask_disks_that_are_not_used_are_named_with_a_token_only() {
+    for (listen, with_token, names) in
+        [("127.0.0.1", false, true), ("0.0.0.0", true, true), ("0.0.0.0", false, false)]
+    {
+        let folder = tempfile::tempdir().unwrap();
+        let text = format!(
+            "listen = [\"127.0.0.1:0\"]\n[cache]\ndisk = {{ path = \"missing/secret\", size = \"64MiB\" }}\n\
+             [admin]\nlisten = \"{listen}:0\"\n[[site]]\nhosts = [\"*\"]\norigins = [\"http://127.0.0.1:9\"]\n"
+        );
+        let rig = Rig::in_folder(folder, Clock::system(), &text).await;
+        let mut head = "GET /readyz HTTP/1.1\r\nHost: localhost\r\n".to_owned();
+        if with_token {
+            head += &format!("Authorization: Bearer {}\r\n", rig.token());
+        }
+        let here = SocketAddr::from(([127, 0, 0, 1], rig.admin.port()));
+        let told = Client::connect(here).await.raw(format!("{head}\r\n").as_bytes()).await;
+        let text = told.text();
+        assert_eq!(told.status, 200);
+        match names {
+            true => assert!(text.contains("missing/secret: No such file"), "{listen}: {text}"),
+            false => assert_eq!(text.trim_end(), "ready; without 1 disk"),
+        }
+    }
+}
+
 #[tokio::test]
 async fn an_edge_that_starts_before_another_has_ended_takes_over_its_folder() {
     let (origin, folder) = (tagged().await, tempfile::tempdir().unwrap());
