@@ -77,9 +77,9 @@ STREAMS = ("/events", "/tail")
 def api(unit, file, token_file):
     """A running server does what its OpenAPI file says: paths, methods, rights, and the members of its answers."""
     document, token, said = json.load(open(file)), open(token_file).read().split()[0], []
-    told = pathlib.Path(unit, "src/admin/routes.rs").read_text().split("THERE_IS: &str =")[1].split('";')[0]
-    if missing := [word for word in re.findall(r"/[a-z]*", told) if word not in document["paths"]]:
-        said.append(f"{file} lacks {', '.join(missing)}")
+    routes = set(re.findall(r'at\("(/[^"]*)"', pathlib.Path(unit, "src/admin/routes.rs").read_text()))
+    if differ := routes ^ set(document["paths"]):
+        said.append(f"{file} and the server's routes differ: {sorted(differ)}")
     base = document["servers"][0]["url"]
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
@@ -101,6 +101,8 @@ def operated(base, path, method, operation, document, token):
         elif status >= 400 and (path, status) != ("/readyz", 503) and (media != "application/problem+json" or json.loads(text)["status"] != status):
             said.append(f"{method} {path}, {what}: {media}: {text[:100]} is no problem of {status}")
 
+    if 405 not in statuses:
+        said.append(f"{method} {path}: 405 is not in the file")
     if operation["security"] == [] or {} in operation["security"]:
         expect("without a token", send(), 200, *([503] if path == "/readyz" else []))
         expect("by a name that is not its own", send({"Host": "evil.example"}), 421)

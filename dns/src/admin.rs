@@ -237,9 +237,16 @@ fn respond<B>(admin: &Arc<Admin>, by: &By, request: &Request<B>) -> Response<Con
     let Some(route) = route(request.uri().path()) else {
         return problem(StatusCode::NOT_FOUND, THERE_IS).map(Content::Whole);
     };
-    if let Some(refusal) = refusal(admin, route, request, by.exposed) {
-        return refusal.map(Content::Whole);
-    }
+    let response = match refusal(admin, route, request, by.exposed) {
+        Some(refusal) => refusal.map(Content::Whole),
+        None => respond_by(route, admin, by, request),
+    };
+    let status = response.status();
+    debug_assert!(route.answers(status), "docs/openapi does not tell of {}: {status}", route.path);
+    response
+}
+
+fn respond_by<B>(route: &Route, admin: &Arc<Admin>, by: &By, request: &Request<B>) -> Response<Content> {
     let query = request.uri().query().unwrap_or_default();
     let place = |places: &Arc<Semaphore>| Arc::clone(places).try_acquire_owned().ok();
     match route.path {

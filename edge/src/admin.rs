@@ -301,10 +301,26 @@ impl Admin {
         let terms = self.terms.load_full();
         let path = request.uri().path().to_owned();
         let Some(route) = route(&path) else { return whole(problem(StatusCode::NOT_FOUND, THERE_IS)) };
-        if let Some(refusal) = self.refusal(&terms, route, &request, by) {
-            return whole(refusal);
-        }
-        match (route.method, &*path) {
+        let response = match self.refusal(&terms, route, &request, by) {
+            Some(refusal) => whole(refusal),
+            None => self.answer_by(route, request, &terms, by).await,
+        };
+        debug_assert!(
+            route.answers(response.status()),
+            "docs/openapi does not tell of {path}: {}",
+            response.status()
+        );
+        response
+    }
+
+    async fn answer_by(
+        self: &Arc<Self>,
+        route: &Route,
+        request: Request<Incoming>,
+        terms: &Terms,
+        by: &By,
+    ) -> Response<AdminBody> {
+        match (route.method, route.path) {
             (GET, "/events") => match self.live.place() {
                 Some(place) => streamed("text/event-stream", live::events(self, place, &by.stop)),
                 None => whole(problem(StatusCode::SERVICE_UNAVAILABLE, "as many pages are open as may be")),
@@ -323,6 +339,10 @@ impl Admin {
                 };
                 whole(looked_at(self.of_board(page).await))
             }
+            (GET, "/readyz") => {
+                let may_name = !by.is_exposed || terms.token.right_in(request.headers()).is_some();
+                whole(self.ready(may_name))
+            }
             (GET, path) => whole(self.got(path, &request)),
             (PUT, "/push") => whole(json(push::push(&self.cache, request, terms.stall_timeout).await)),
             (PUT, _) => whole(json(moving::import(&self.cache, request, terms.stall_timeout).await)),
@@ -339,10 +359,6 @@ impl Admin {
         by: &By,
     ) -> Option<Response<Full<Bytes>>> {
         let (headers, path) = (request.headers(), route.path);
-            (GET, "/readyz") => {
-                let may_name = !by.is_exposed || terms.token.right_in(request.headers()).is_some();
-                whole(self.ready(may_name))
-            }
         let right = terms.token.right_in(headers);
         let suffices = |right: Option<Right>| right.is_some_and(|right| right.suffices(path));
         match route.access {
@@ -385,6 +401,15 @@ impl Admin {
         }
     }
 
+    /// `may_name` is whether this client may learn where disks are and what the system says of them.
+    fn ready(&self, may_name: bool) -> Response<Full<Bytes>> {
+        match self.draining.has_begun() {
+            true => plain(StatusCode::SERVICE_UNAVAILABLE, "draining"),
+            // A disk that fails takes nothing from clients: the edge stays in service.
+            false => plain(StatusCode::OK, &readiness(&self.cache.store.disks().standings(), may_name)),
+        }
+    }
+
     async fn posted(&self, path: &str, body: Incoming) -> Response<Full<Bytes>> {
         if path == "/purge"
             && let Err(wait) = self.purge_allowed()
@@ -401,15 +426,6 @@ impl Admin {
             "/maintenance" => json(maintenance::maintenance(cache, &body)),
             "/origins" => json(origins::origins(cache, &(self.reload.streams)(), &body)),
             "/objects" => json(objects::objects(cache, &body).await),
-    /// `may_name` is whether this client may learn where disks are and what the system says of them.
-    fn ready(&self, may_name: bool) -> Response<Full<Bytes>> {
-        match self.draining.has_begun() {
-            true => plain(StatusCode::SERVICE_UNAVAILABLE, "draining"),
-            // A disk that fails takes nothing from clients: the edge stays in service.
-            false => plain(StatusCode::OK, &readiness(&self.cache.store.disks().standings(), may_name)),
-        }
-    }
-
             "/guard" => json(Ok((self.reload.guard)())),
             "/purge" => json(purge::purge(cache, &body).await),
             _ => json(

@@ -4,9 +4,9 @@
 
 use std::net::IpAddr;
 
-use hyper::HeaderMap;
 use hyper::header::HeaderValue;
 use hyper::http::uri::Authority;
+use hyper::{HeaderMap, StatusCode};
 
 /// An answer to a path or a method that is not there.
 pub(super) const THERE_IS: &str = "GET /, /status, /events, /hidden, /metrics, /healthz, /readyz, /explain?name=…&type=…&from=…&subnet=…, /tail; POST /reload, /drain?address=…, /undrain?address=…";
@@ -34,31 +34,53 @@ pub(super) struct Route {
     /// `GET` means `HEAD`, too.
     pub(super) method: &'static str,
     pub(super) access: Access,
+    /// The statuses that it answers with itself, beside those of `access` and of another method: docs/openapi has them all.
+    pub(super) statuses: &'static [u16],
 }
 
 pub(super) const GET: &str = "GET";
 
+const fn at(path: &'static str, method: &'static str, access: Access, statuses: &'static [u16]) -> Route {
+    Route { path, method, access, statuses }
+}
+
+static ROUTES: [Route; 14] = [
+    at("/", GET, Access::Reader, &[200]),
+    at("/page.css", GET, Access::Anybody, &[200]),
+    at("/page.js", GET, Access::Anybody, &[200]),
+    at("/events", GET, Access::Reader, &[200, 503]),
+    at("/status", GET, Access::Reader, &[200]),
+    at("/metrics", GET, Access::Reader, &[200]),
+    at("/healthz", GET, Access::Anybody, &[200]),
+    at("/readyz", GET, Access::Anybody, &[200, 503]),
+    at("/hidden", GET, Access::Trusted, &[200]),
+    at("/explain", GET, Access::Token, &[200, 400]),
+    at("/tail", GET, Access::Token, &[200, 400, 503]),
+    at("/reload", "POST", Access::Token, &[202]),
+    at("/drain", "POST", Access::Token, &[200, 400, 404, 409, 503]),
+    at("/undrain", "POST", Access::Token, &[200, 400, 404, 409, 503]),
+];
+
 pub(super) fn route(path: &str) -> Option<&'static Route> {
-    const fn at(path: &'static str, method: &'static str, access: Access) -> Route {
-        Route { path, method, access }
-    }
-    static ROUTES: [Route; 14] = [
-        at("/", GET, Access::Reader),
-        at("/page.css", GET, Access::Anybody),
-        at("/page.js", GET, Access::Anybody),
-        at("/events", GET, Access::Reader),
-        at("/status", GET, Access::Reader),
-        at("/metrics", GET, Access::Reader),
-        at("/healthz", GET, Access::Anybody),
-        at("/readyz", GET, Access::Anybody),
-        at("/hidden", GET, Access::Trusted),
-        at("/explain", GET, Access::Token),
-        at("/tail", GET, Access::Token),
-        at("/reload", "POST", Access::Token),
-        at("/drain", "POST", Access::Token),
-        at("/undrain", "POST", Access::Token),
-    ];
     ROUTES.iter().find(|route| route.path == path)
+}
+
+impl Route {
+    /// Whether docs/openapi tells that it may answer so. A fault of the program (500) may come from any.
+    pub(super) fn answers(&self, status: StatusCode) -> bool {
+        let refusals = self.access.refusals().iter().chain(&[405, 500]);
+        refusals.chain(self.statuses).any(|told| *told == status.as_u16())
+    }
+}
+
+impl Access {
+    /// The statuses of requests that have not the right, or come by a name that is not ours.
+    fn refusals(self) -> &'static [u16] {
+        match self {
+            Self::Anybody => &[421],
+            Self::Reader | Self::Trusted | Self::Token => &[401, 403, 421],
+        }
+    }
 }
 
 /// Whether a request's host can be meant. By a name of its own, any web page can point a browser at this listener and
@@ -82,6 +104,8 @@ pub(super) fn is_from_elsewhere(headers: &HeaderMap) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
     use super::*;
 
     #[test]
@@ -108,6 +132,38 @@ mod tests {
         for path in paths {
             let route = route(path).expect("it is told");
             assert!(route.method == GET || route.access == Access::Token, "{path}");
+        }
+    }
+
+    /// Each path with its methods and their statuses.
+    type Api = BTreeMap<String, BTreeMap<String, BTreeSet<u16>>>;
+
+    #[test]
+    fn the_api_file_has_each_path_with_its_method_and_its_statuses_and_no_others() {
+        let file = include_str!("../../../docs/openapi/verge-dns.json");
+        let document: serde_json::Value = serde_json::from_str(file).unwrap();
+        let mut told = Api::new();
+        for (path, methods) in document["paths"].as_object().unwrap() {
+            for (method, operation) in methods.as_object().unwrap() {
+                let statuses = operation["responses"].as_object().unwrap().keys();
+                let statuses = statuses.map(|status| status.parse().unwrap()).collect();
+                told.entry(path.clone()).or_default().insert(method.to_uppercase(), statuses);
+            }
+        }
+        let mut here = Api::new();
+        for route in &ROUTES {
+            let statuses = route.access.refusals().iter().chain(&[405]).chain(route.statuses);
+            let methods = here.entry(route.path.to_owned()).or_default();
+            methods.insert(route.method.to_owned(), statuses.copied().collect());
+        }
+        assert_eq!(told, here);
+    }
+
+    #[test]
+    fn the_answer_to_a_path_that_is_not_there_names_each_path_but_those_of_the_page() {
+        for route in ROUTES.iter().filter(|route| !route.path.starts_with("/page.")) {
+            let is_told = THERE_IS.split([' ', ',', ';', '?']).any(|word| word == route.path);
+            assert!(is_told, "{}", route.path);
         }
     }
 }
