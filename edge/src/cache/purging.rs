@@ -1,6 +1,7 @@
 //! Translates what a purge names into scopes of the store, for the admin listener and a CMS's PURGE requests.
 //!
-//! A URL means what its clients see, so both schemes are purged: behind a proxy that ends TLS the keys are https.
+//! A URL means what its clients see, so both schemes are purged: behind a proxy that ends TLS the keys are https. Of ports,
+//! 80 and 443 are taken for one another, and each other port is of its own.
 
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderValue, Method, Uri, header};

@@ -8,8 +8,8 @@ use crate::command::admin_client::WhichEdge;
 #[derive(Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("what").required(true).multiple(true).args(["urls", "prefix", "tag", "site", "all"]))]
 pub(super) struct Purge {
-    /// As clients ask for them, every variant of each, over http and https: http://host/path. A `*` stands for any run
-    /// of characters: 'http://host/img/*'
+    /// As clients ask for them, every variant of each, over http at port 80 and https at port 443: http://host/path. One
+    /// with another port is purged at that port alone. A `*` stands for any run of characters: 'http://host/img/*'
     #[arg(value_name = "URL")]
     urls: Vec<String>,
     /// Every URL that begins so
