@@ -119,7 +119,8 @@ impl Token {
     /// When the file cannot be read, is empty, or a token is so short that it can be guessed.
     pub(crate) fn read(path: &Path) -> io::Result<Self> {
         let fault = |sentence: String| io::Error::new(io::ErrorKind::InvalidData, sentence);
-        if fs::metadata(path)?.permissions().mode() & 0o077 != 0 {
+        // A group that may read is its owner's choice: that of a Secret in Kubernetes always may.
+        if fs::metadata(path)?.permissions().mode() & 0o007 != 0 {
             tracing::warn!(file = %path.display(), "others can read the admin token; chmod 600 it");
         }
         let tokens = parse(&fs::read_to_string(path)?);
