@@ -13,7 +13,7 @@ fn admin(ready: bool) -> Arc<Admin> {
         metrics: Arc::default(),
         ready: Arc::new(AtomicBool::new(ready)),
         terms: Arc::new(ArcSwap::from_pointee(Terms {
-            token: Token::of("secret\nread seer"),
+            token: Token::of("secret\nread seer").unwrap(),
             hosts: vec!["ns1.example".to_owned()],
         })),
         reload: Box::new(|| {}),

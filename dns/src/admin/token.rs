@@ -42,8 +42,14 @@ pub struct TokenError {
 
 impl fmt::Display for TokenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let path = std::path::absolute(&self.path).unwrap_or_else(|_| self.path.clone());
-        write!(f, "{}: the admin token: {}", path.display(), self.source)?;
+        let path =
+            std::path::absolute(&self.path).unwrap_or_else(|_| self.path.clone()).display().to_string();
+        let why = self.source.to_string();
+        // A fault of one line has its place already.
+        match why.strip_prefix(&path) {
+            Some(why) => write!(f, "{path}{why}")?,
+            None => write!(f, "{path}: the admin token: {why}")?,
+        }
         match self.source.kind() {
             io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::NotFound => {
                 let cure = "set `admin.token_file` to a path where this user may make files, such as \
@@ -116,14 +122,20 @@ impl Token {
     /// The tokens in `path`.
     ///
     /// # Errors
-    /// When the file cannot be read, is empty, or a token is so short that it can be guessed.
+    /// When the file cannot be read, is empty, or a token is so short that it can be guessed or has white space within.
     pub(crate) fn read(path: &Path) -> io::Result<Self> {
         let fault = |sentence: String| io::Error::new(io::ErrorKind::InvalidData, sentence);
         // A group that may read is its owner's choice: that of a Secret in Kubernetes always may.
         if fs::metadata(path)?.permissions().mode() & 0o007 != 0 {
             tracing::warn!(file = %path.display(), "others can read the admin token; chmod 600 it");
         }
-        let tokens = parse(&fs::read_to_string(path)?);
+        let tokens = parse(&fs::read_to_string(path)?).map_err(|line| {
+            let path = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
+            fault(format!(
+                "{}:{line}: a token has no white space; before it may stand {RIGHTS}",
+                path.display()
+            ))
+        })?;
         if tokens.is_empty() {
             return Err(fault("the file is empty; remove it to get a new token".to_owned()));
         }
@@ -135,14 +147,16 @@ impl Token {
         }
     }
 
-    /// The first of them.
-    pub(crate) fn first(&self) -> &str {
-        &self.0.first().expect("a file without a token is an error").1
+    /// The token to show when a path is asked for: the first whose right suffices, else the first. `path` may have a query.
+    pub(crate) fn shown_for(&self, path: &str) -> &str {
+        let path = path.split('?').next().unwrap_or_default();
+        let fit = self.0.iter().find(|(right, _)| right.suffices(path));
+        &fit.or(self.0.first()).expect("a file without a token is an error").1
     }
 
     #[cfg(test)]
-    pub(super) fn of(text: &str) -> Self {
-        Self(parse(text))
+    pub(super) fn of(text: &str) -> Result<Self, usize> {
+        parse(text).map(Self)
     }
 
     /// The right of the token that a request shows; none if it shows none of ours.
@@ -211,15 +225,21 @@ fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-fn parse(text: &str) -> Vec<(Right, String)> {
-    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
-    let token = |line: &str| {
+/// As an error names them.
+const RIGHTS: &str = "`read` or `all`";
+
+/// The tokens of a file, or the number of a line that has white space within its token, or an unknown word before it.
+fn parse(text: &str) -> Result<Vec<(Right, String)>, usize> {
+    let lines = (1..).zip(text.lines().map(str::trim));
+    let lines = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
+    let token = |(number, line): (usize, &str)| {
         let rights = [("read", Right::Read), ("all", Right::All)];
         let with = |(word, right): &(&str, Right)| {
             let rest = line.strip_prefix(word)?.strip_prefix([' ', '\t'])?;
-            Some((*right, rest.trim().to_owned()))
+            Some((*right, rest.trim()))
         };
-        rights.iter().find_map(with).unwrap_or_else(|| (Right::All, line.to_owned()))
+        let (right, token) = rights.iter().find_map(with).unwrap_or((Right::All, line));
+        if token.contains(char::is_whitespace) { Err(number) } else { Ok((right, token.to_owned())) }
     };
     lines.map(token).collect()
 }
@@ -292,7 +312,7 @@ mod tests {
         for text in ["", "\n"] {
             fs::write(&path, text).unwrap();
             let made = Token::read_or_make(&path).unwrap();
-            assert_eq!(made.first().len(), 64);
+            assert_eq!(made.shown_for("/").len(), 64);
             assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
             assert_eq!(Token::read_or_make(&path).unwrap(), made);
             assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
@@ -306,8 +326,11 @@ mod tests {
         for (text, is_good) in [
             ("# none\n", false),
             ("x\n", false),
-            ("correct horse battery\n", true),
-            ("correct horse battery\nread x\n", false),
+            ("correct-horse-battery\n", true),
+            ("correct-horse-battery\nread x\n", false),
+            ("correct horse battery\n", false),
+            ("purge correct-horse-battery\n", false),
+            ("read correct-horse-battery staple\n", false),
         ] {
             fs::write(&path, text).unwrap();
             assert_eq!(Token::read_or_make(&path).is_ok(), is_good, "{text}");
@@ -316,7 +339,7 @@ mod tests {
 
     #[test]
     fn only_the_whole_token_is_accepted() {
-        let token = Token::of("# rotated on Monday\nabc\n\nread  seer\n all abd\n");
+        let token = Token::of("# rotated on Monday\nabc\n\nread  seer\n all abd\n").unwrap();
         let check = |value: &'static str, bearer, password| {
             let mut headers = HeaderMap::new();
             headers.insert(header::AUTHORIZATION, HeaderValue::from_static(value));
@@ -345,7 +368,43 @@ mod tests {
         check("Basic bWU6c2Vlcg==", None, Some(Right::Read));
         check("basic OmFiYw==", None, Some(Right::All));
         assert_eq!(token.right_in(&HeaderMap::new()), None);
-        assert_eq!(token.first(), "abc");
+    }
+
+    #[test]
+    fn a_command_shows_the_first_token_whose_right_suffices() {
+        for (text, read, change) in [
+            ("abc\nread seer\n", "abc", "abc"),
+            ("read seer\nall abc\nabd\n", "seer", "abc"),
+            ("read seer\nread other\n", "seer", "seer"),
+        ] {
+            let token = Token::of(text).unwrap();
+            for (path, expected) in [
+                ("/status", read),
+                ("/metrics", read),
+                ("/tail?view=inside", read),
+                ("/explain?name=a.example", read),
+                ("/drain?address=192.0.2.1", change),
+                ("/undrain?address=192.0.2.1", change),
+                ("/reload", change),
+            ] {
+                assert_eq!(token.shown_for(path), expected, "{text:?} {path}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_word_that_is_no_right_is_told_with_its_line_and_without_the_token() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("token");
+        for line in ["push 0123456789abcdef", "purge\t0123456789abcdef", "all 01234567 89abcdef"] {
+            fs::write(&path, format!("# ours\n0123456789abcdef\n{line}\n")).unwrap();
+            let error = token(&path).unwrap_err().to_string();
+            let expected = format!(
+                "{}:3: a token has no white space; before it may stand `read` or `all` (setting `admin.token_file`)",
+                path.display()
+            );
+            assert_eq!(error, expected);
+        }
     }
 
     #[test]
@@ -392,7 +451,7 @@ mod tests {
         sweep(&path, own, at(1_060));
         assert!(!is_there(left));
         assert!(others.iter().all(|name| is_there(name)) && is_there("token.0000000000000000.new"));
-        fs::write(&path, "correct horse battery\n").unwrap();
+        fs::write(&path, "correct-horse-battery\n").unwrap();
         make(left);
         Token::read_or_make(&path).unwrap();
         assert!(!is_there(left), "a start does it");

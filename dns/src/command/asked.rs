@@ -20,7 +20,7 @@ const MOST_BYTES: u64 = 256 << 20;
 
 /// Asks for a path; the body of the answer.
 pub(super) fn ask(admin: &Admin, method: &str, path: &str) -> io::Result<Vec<u8>> {
-    let stream = connected(admin, method, path)?;
+    let (stream, wrong) = connected(admin, method, path)?;
     let mut answer = Vec::new();
     stream.take(MOST_BYTES).read_to_end(&mut answer)?;
     let end = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n");
@@ -29,27 +29,34 @@ pub(super) fn ask(admin: &Admin, method: &str, path: &str) -> io::Result<Vec<u8>
     let body = answer.split_off(end + 4);
     match head.split(' ').nth(1) {
         Some("200") => Ok(body),
-        _ => Err(refused(&head, &body)),
+        _ => Err(refused(&head, &body, &wrong)),
     }
 }
 
-/// A connection on which this was asked. HTTP/1.0: the answer comes as it is and ends with the connection.
-fn connected(admin: &Admin, method: &str, path: &str) -> io::Result<Stream> {
+/// A connection on which this was asked, and what is wrong with the token if the server does not know it. HTTP/1.0: the answer
+/// comes as it is and ends with the connection.
+fn connected(admin: &Admin, method: &str, path: &str) -> io::Result<(Stream, String)> {
     let mut stream = Stream::connect(admin, PATIENCE, PATIENCE_IN_ALL)?;
     // Where only loopback is listened on, not everything needs a token.
-    let authorization = match Token::read(&admin.token_file) {
+    let file = admin.token_file.display();
+    let (authorization, wrong) = match Token::read(&admin.token_file) {
         Ok(token) => {
             stream.may_see_token(admin)?;
-            format!("Authorization: Bearer {}\r\n", token.first())
+            let field = format!("Authorization: Bearer {}\r\n", token.shown_for(path));
+            (field, format!("the token in {file} is not this server's"))
         }
-        Err(_) => String::new(),
+        Err(error) => (String::new(), format!("it wants a token, and {file} has none to read: {error}")),
     };
     write!(stream, "{method} {path} HTTP/1.0\r\nHost: localhost\r\n{authorization}\r\n")?;
-    Ok(stream)
+    Ok((stream, wrong))
 }
 
-fn refused(head: &str, body: &[u8]) -> io::Error {
+/// `wrong` is the reason if the server knows no token that it was shown.
+fn refused(head: &str, body: &[u8], wrong: &str) -> io::Error {
     let line = head.lines().next().unwrap_or_default();
+    if line.split(' ').nth(1) == Some("401") {
+        return io::Error::other(wrong);
+    }
     // Another program behind this address may say anything.
     let why = serde_json::from_slice::<Problem>(body)
         .map_or_else(|_| String::from_utf8_lossy(body).trim_end().to_owned(), |problem| problem.detail);
@@ -58,7 +65,7 @@ fn refused(head: &str, body: &[u8]) -> io::Error {
 
 /// Asks for lines that come as long as both want: each is handed to `take`, which says whether it wants more.
 pub(super) fn follow(admin: &Admin, path: &str, mut take: impl FnMut(&str) -> bool) -> io::Result<()> {
-    let stream = connected(admin, "GET", path)?;
+    let (stream, wrong) = connected(admin, "GET", path)?;
     let mut lines = BufReader::new(stream);
     let (mut head, mut line) = (String::new(), String::new());
     while lines.read_line(&mut line)? > 2 {
@@ -67,7 +74,7 @@ pub(super) fn follow(admin: &Admin, path: &str, mut take: impl FnMut(&str) -> bo
     if head.split(' ').nth(1) != Some("200") {
         let mut body = Vec::new();
         lines.take(MOST_BYTES).read_to_end(&mut body)?;
-        return Err(refused(&head, &body));
+        return Err(refused(&head, &body, &wrong));
     }
     // A quiet server says nothing for long.
     lines.get_mut().wait_for_ever()?;

@@ -86,10 +86,16 @@ impl Token {
     /// The tokens in `path`.
     ///
     /// # Errors
-    /// When the file cannot be read, is empty, or a token is so short that it can be guessed.
+    /// When the file cannot be read, is empty, or a token is so short that it can be guessed or has white space within.
     pub fn read(path: &Path) -> io::Result<Self> {
         let fault = |sentence: String| io::Error::new(io::ErrorKind::InvalidData, sentence);
-        let tokens = parse(&fs::read_to_string(path)?);
+        let tokens = parse(&fs::read_to_string(path)?).map_err(|line| {
+            let path = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
+            fault(format!(
+                "{}:{line}: a token has no white space; before it may stand {RIGHTS}",
+                path.display()
+            ))
+        })?;
         if tokens.is_empty() {
             return Err(fault("the file is empty; remove it to get a new token".to_owned()));
         }
@@ -101,12 +107,12 @@ impl Token {
         }
     }
 
-    /// The field value that proves to have the first of those with the most rights.
+    /// The field value to show when a path is asked for: of the first token whose right suffices, else of the first. The path has no
+    /// query.
     #[must_use]
-    pub fn authorization(&self) -> String {
-        let has = |wanted: Right| self.0.iter().find(|(right, _)| *right == wanted);
-        let best = has(Right::All).or_else(|| has(Right::Purge)).or_else(|| self.0.first());
-        format!("Bearer {}", best.expect("a file without a token is an error").1)
+    pub fn authorization(&self, path: &str) -> String {
+        let fit = self.0.iter().find(|(right, _)| right.suffices(path));
+        format!("Bearer {}", fit.or(self.0.first()).expect("a file without a token is an error").1)
     }
 
     /// The right of the token that a request shows; none if it shows none of ours.
@@ -174,15 +180,21 @@ fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-fn parse(text: &str) -> Vec<(Right, String)> {
-    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
-    let token = |line: &str| {
+/// As an error names them.
+const RIGHTS: &str = "`read`, `purge` or `all`";
+
+/// The tokens of a file, or the number of a line that has white space within its token, or an unknown word before it.
+fn parse(text: &str) -> Result<Vec<(Right, String)>, usize> {
+    let lines = (1..).zip(text.lines().map(str::trim));
+    let lines = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
+    let token = |(number, line): (usize, &str)| {
         let rights = [("read", Right::Read), ("purge", Right::Purge), ("all", Right::All)];
         let with = |(word, right): &(&str, Right)| {
             let rest = line.strip_prefix(word)?.strip_prefix([' ', '\t'])?;
-            Some((*right, rest.trim().to_owned()))
+            Some((*right, rest.trim()))
         };
-        rights.iter().find_map(with).unwrap_or_else(|| (Right::All, line.to_owned()))
+        let (right, token) = rights.iter().find_map(with).unwrap_or((Right::All, line));
+        if token.contains(char::is_whitespace) { Err(number) } else { Ok((right, token.to_owned())) }
     };
     lines.map(token).collect()
 }
@@ -255,7 +267,7 @@ mod tests {
         for text in ["", "\n"] {
             fs::write(&path, text).unwrap();
             let made = Token::read_or_make(&path).unwrap();
-            assert_eq!(made.authorization().len(), "Bearer ".len() + 64);
+            assert_eq!(made.authorization("/").len(), "Bearer ".len() + 64);
             assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
             assert_eq!(Token::read_or_make(&path).unwrap(), made);
             assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
@@ -269,8 +281,11 @@ mod tests {
         for (text, is_good) in [
             ("# none\n", false),
             ("x\n", false),
-            ("correct horse battery\n", true),
-            ("correct horse battery\nread x\n", false),
+            ("correct-horse-battery\n", true),
+            ("correct-horse-battery\nread x\n", false),
+            ("correct horse battery\n", false),
+            ("push correct-horse-battery\n", false),
+            ("read correct-horse-battery staple\n", false),
         ] {
             fs::write(&path, text).unwrap();
             assert_eq!(Token::read_or_make(&path).is_ok(), is_good, "{text}");
@@ -279,7 +294,7 @@ mod tests {
 
     #[test]
     fn only_the_whole_token_is_accepted() {
-        let token = Token(parse("# rotated on Monday\nabc\n\nread  seer\npurge\tbroom\n all abd\n"));
+        let token = Token(parse("# rotated on Monday\nabc\n\nread  seer\npurge\tbroom\n all abd\n").unwrap());
         let check = |value: &'static str, expected| {
             let mut headers = HeaderMap::new();
             headers.insert(header::AUTHORIZATION, http::HeaderValue::from_static(value));
@@ -308,11 +323,49 @@ mod tests {
         for none in ["Basic bWU6bm8=", "Basic bWU=", "Basic %%%", "Basic "] {
             assert_eq!(typed(none), (None, None), "{none}");
         }
-        assert_eq!(token.authorization(), "Bearer abc");
-        let shown = |text: &str| Token(parse(text)).authorization();
-        assert_eq!(shown("read seer\npurge broom\nabc\nabd\n"), "Bearer abc", "it may do all");
-        assert_eq!(shown("read seer\npurge broom\n"), "Bearer broom");
-        assert_eq!(shown("read seer\n"), "Bearer seer");
+    }
+
+    #[test]
+    fn a_command_shows_the_first_token_whose_right_suffices() {
+        for (text, read, purge, change) in [
+            ("abc\nread seer\n", "abc", "abc", "abc"),
+            ("read seer\npurge broom\nabc\nabd\n", "seer", "broom", "abc"),
+            ("purge broom\nread seer\n", "seer", "broom", "broom"),
+            ("read seer\npurge broom\n", "seer", "broom", "seer"),
+            ("read seer\n", "seer", "seer", "seer"),
+        ] {
+            let token = Token(parse(text).unwrap());
+            for (path, expected) in [
+                ("/explain", read),
+                ("/tail", read),
+                ("/status", read),
+                ("/objects", read),
+                ("/purge", purge),
+                ("/push", change),
+                ("/reload", change),
+                ("/maintenance", change),
+                ("/origins", change),
+                ("/guard", change),
+                ("/export", change),
+                ("/import", change),
+            ] {
+                assert_eq!(token.authorization(path), format!("Bearer {expected}"), "{text:?} {path}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_word_that_is_no_right_is_told_with_its_line_and_without_the_token() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("token");
+        for line in ["push 0123456789abcdef", "pull\t0123456789abcdef", "all 01234567 89abcdef"] {
+            fs::write(&path, format!("# ours\n0123456789abcdef\n{line}\n")).unwrap();
+            let expected = format!(
+                "{}:3: a token has no white space; before it may stand `read`, `purge` or `all`",
+                path.display()
+            );
+            assert_eq!(Token::read(&path).unwrap_err().to_string(), expected);
+        }
     }
 
     #[test]
@@ -365,7 +418,7 @@ mod tests {
         sweep(&path, own, at(1_060));
         assert!(!is_there(left));
         assert!(others.iter().all(|name| is_there(name)) && is_there("token.0000000000000000.new"));
-        fs::write(&path, "correct horse battery\n").unwrap();
+        fs::write(&path, "correct-horse-battery\n").unwrap();
         make(left);
         Token::read_or_make(&path).unwrap();
         assert!(!is_there(left), "a start does it");

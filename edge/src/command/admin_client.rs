@@ -43,6 +43,7 @@ pub(super) struct WhichEdge {
 pub(super) struct AdminClient {
     desk: Desk,
     token: Token,
+    token_file: PathBuf,
 }
 
 /// The edge does at once what it is asked; that takes no time worth waiting for.
@@ -74,7 +75,7 @@ impl WhichEdge {
         let unreadable =
             |error| Failed::because(format!("cannot read the token file {}: {error}", path.display()));
         let token = Token::read(&path).map_err(unreadable)?;
-        Ok(AdminClient { desk: desk.shown(&path), token })
+        Ok(AdminClient { desk: desk.shown(&path), token, token_file: path })
     }
 }
 
@@ -110,7 +111,7 @@ impl AdminClient {
         serde_json::from_slice(&answer(response).await?).map_err(Failed::because)
     }
 
-    /// Sends one request on a connection of its own.
+    /// Sends one request on a connection of its own, with the token that suffices for its path.
     pub(super) async fn send<B>(&self, mut request: Request<B>) -> Result<Response<Incoming>, Failed>
     where
         B: Body<Data = Bytes> + Send + 'static,
@@ -122,11 +123,19 @@ impl AdminClient {
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(Failed::because)?;
         tokio::spawn(connection);
-        let token = self.token.authorization().try_into().map_err(Failed::because)?;
+        let token = self.token.authorization(request.uri().path()).try_into().map_err(Failed::because)?;
         let host = self.desk.host().try_into().expect("an address is visible ASCII");
         request.headers_mut().insert(header::HOST, host);
         request.headers_mut().insert(header::AUTHORIZATION, token);
-        sender.send_request(request).await.map_err(Failed::because)
+        let response = sender.send_request(request).await.map_err(Failed::because)?;
+        match response.status() {
+            StatusCode::UNAUTHORIZED => Err(Failed::because(format!(
+                "the token in {} is not this server's ({})",
+                self.token_file.display(),
+                self.desk.address
+            ))),
+            _ => Ok(response),
+        }
     }
 }
 

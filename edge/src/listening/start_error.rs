@@ -90,6 +90,10 @@ impl fmt::Display for StartError {
             Self::Stopped => {
                 f.write_str("told to stop before it had taken over; the running process goes on")
             }
+            // The file is there, and its lines are at fault.
+            Self::Token { path, error } if error.kind() == ErrorKind::InvalidData => {
+                write!(f, "the token file {} is of no use: {error}", path.display())
+            }
             Self::Token { path, error } => {
                 write!(f, "cannot read or make the token file {}: {error}", path.display())?;
                 f.write_str(

@@ -187,7 +187,7 @@ async fn a_reload_moves_the_operators_listener_and_changes_its_token() {
     let edge = Edge::start(&one).await;
     let line = "[admin]\nlisten = \"127.0.0.1:0\"\n";
     let token = edge.rig.token();
-    std::fs::write(edge.rig.folder.path().join("other"), "another token").unwrap();
+    std::fs::write(edge.rig.folder.path().join("other"), "another-token").unwrap();
     let kept = edge.text.replace(line, &format!("{line}token_file = \"other\"\n"));
     assert_eq!(edge.reload(&kept).await.status, 200);
     let with = |token: &str| {
@@ -197,7 +197,7 @@ async fn a_reload_moves_the_operators_listener_and_changes_its_token() {
     };
     let ask =
         async |token: &str| Client::connect(edge.rig.admin).await.raw(with(token).as_bytes()).await.status;
-    assert_eq!((ask(&token).await, ask("another token").await), (401, 200));
+    assert_eq!((ask(&token).await, ask("another-token").await), (401, 200));
     let reload = |text: &str| {
         std::fs::write(edge.rig.folder.path().join("edge.toml"), text).unwrap();
         alone(edge.rig.running.as_ref().unwrap().reload()).unwrap();
