@@ -12,6 +12,7 @@ mod html;
 mod live;
 mod load;
 mod page;
+mod places;
 mod problem;
 mod readings;
 mod routes;
@@ -34,7 +35,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use percent_encoding::percent_decode_str;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -46,6 +47,7 @@ use self::arrivals::agreed;
 pub(crate) use self::html::{bytes, count, seconds, span};
 pub(crate) use self::live::Live;
 pub(crate) use self::load::{Latency, Load, Told};
+use self::places::{Place, Places};
 pub(crate) use self::problem::Problem;
 use self::problem::problem;
 use self::routes::{Access, FOREIGN_HOST, GET, Route, THERE_IS, is_from_elsewhere, is_ours, route};
@@ -63,8 +65,6 @@ use crate::serve::local::SocketFile;
 use crate::steer::drain::NotDrained;
 use crate::world::{World, unsteered};
 
-/// A scraper and a few people; more is a mistake or an attack.
-const MAX_CONNECTIONS: usize = 64;
 /// A request's head must be here by then.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// All of a connection must be done by then: who does not read its answer would keep its slot for ever.
@@ -170,26 +170,30 @@ impl Running {
 async fn serve(arrivals: Arrivals, admin: Admin, end: CancellationToken, connections: TaskTracker) {
     let admin = Arc::new(admin);
     tokio::spawn(live::sample(Arc::clone(&admin), end.clone()));
-    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let places = Places::default();
     let exposed = arrivals.is_exposed();
     loop {
         let accepted = tokio::select! {
             () = end.cancelled() => return,
             accepted = arrivals.accept() => accepted,
         };
-        match (accepted, Arc::clone(&slots).try_acquire_owned()) {
-            (Ok((stream, tls)), Ok(slot)) => {
+        match accepted {
+            Ok((stream, tls)) => {
+                // None is free and nobody goes for this one: it is closed at once.
+                let Some(place) = places.take() else { continue };
                 let (admin, end) = (Arc::clone(&admin), end.clone());
                 connections.spawn(async move {
-                    if let Some(stream) = agreed(stream, tls).await {
-                        let by = By { exposed, end, stays: AtomicBool::new(false), _slot: Some(slot) };
-                        converse(stream, &admin, by).await;
+                    let agreed = tokio::select! {
+                        agreed = agreed(stream, tls) => agreed,
+                        () = place.evicted() => None,
+                    };
+                    if let Some(stream) = agreed {
+                        converse(stream, &admin, By { exposed, end, stays: AtomicBool::new(false), place })
+                            .await;
                     }
                 });
             }
-            // No slot is free: the connection is closed at once.
-            (Ok(_), Err(_)) => {}
-            (Err(_), _) => tokio::time::sleep(ACCEPT_PAUSE).await,
+            Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
         }
     }
 }
@@ -201,8 +205,7 @@ struct By {
     end: CancellationToken,
     /// It lasts as long as its reader wants.
     stays: AtomicBool,
-    /// Taken until the answer is made, too: a client that does not wait for it must not have any number of them made.
-    _slot: Option<OwnedSemaphorePermit>,
+    place: Place,
 }
 
 /// One request: a scraper that comes every few seconds can connect as often, and nobody keeps a slot for longer but those
@@ -211,9 +214,19 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin>(stream: S, admin: &Arc<Admi
     let by = Arc::new(by);
     let service = service_fn(|request| {
         let (admin, by) = (Arc::clone(admin), Arc::clone(&by));
-        // The documents of a hundred thousand zones take longer than the others on a worker may wait.
-        let response = spawn_blocking(move || respond(&admin, &by, &request));
-        async move { Ok::<_, Infallible>(response.await.unwrap_or_else(|_| fell())) }
+        async move {
+            if !by.place.begin(is_known(&admin, &request)) {
+                // The connection ends by that.
+                return std::future::pending().await;
+            }
+            // The documents of a hundred thousand zones take longer than the others on a worker may wait.
+            let response = spawn_blocking(move || {
+                let response = respond(&admin, &by, &request);
+                by.place.done();
+                response
+            });
+            Ok::<_, Infallible>(response.await.unwrap_or_else(|_| fell()))
+        }
     });
     let served = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
@@ -221,15 +234,28 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin>(stream: S, admin: &Arc<Admi
         .keep_alive(false)
         .serve_connection(TokioIo::new(stream), service);
     let mut served = pin!(served);
-    let ended = match timeout(CONNECTION_TIMEOUT, served.as_mut()).await {
-        Err(_) if by.stays.load(Ordering::Relaxed) => Ok(served.await),
-        ended => ended,
+    let talk = async {
+        match timeout(CONNECTION_TIMEOUT, served.as_mut()).await {
+            Err(_) if by.stays.load(Ordering::Relaxed) => Ok(served.await),
+            ended => ended,
+        }
+    };
+    let ended = tokio::select! {
+        biased;
+        () = by.place.evicted() => return,
+        ended = talk => ended,
     };
     match ended {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::debug!(%error, "an admin connection failed"),
         Err(_) => tracing::debug!("an admin connection was not done after {CONNECTION_TIMEOUT:?}"),
     }
+}
+
+/// Whether a request shows a token of ours, whatever it is for.
+fn is_known<B>(admin: &Admin, request: &Request<B>) -> bool {
+    let (terms, headers) = (admin.terms.load(), request.headers());
+    terms.token.right_in(headers).or_else(|| terms.token.right_of_password(headers)).is_some()
 }
 
 /// The answer to a request. A tail may last longer than other connections.

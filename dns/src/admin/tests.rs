@@ -24,7 +24,8 @@ fn admin(ready: bool) -> Arc<Admin> {
 }
 
 fn by(exposed: bool) -> By {
-    By { exposed, end: CancellationToken::new(), stays: AtomicBool::new(false), _slot: None }
+    let place = Places::default().take().unwrap();
+    By { exposed, end: CancellationToken::new(), stays: AtomicBool::new(false), place }
 }
 
 #[tokio::test]
@@ -231,7 +232,7 @@ async fn who_does_not_wait_for_an_answer_has_a_slot_until_it_is_made() {
         stream.write_all(head.as_bytes()).await.unwrap();
         stream
     };
-    for _ in 0..MAX_CONNECTIONS {
+    for _ in 0..places::MOST {
         let stream = ask("POST /drain?address=192.0.2.1").await;
         begins.recv().await.unwrap();
         drop(stream);
@@ -314,4 +315,23 @@ async fn no_page_of_another_site_reads_the_page_or_its_stream() {
     }
     let request = Request::get("/events").header("sec-fetch-site", "cross-site").body(()).unwrap();
     assert_eq!(respond(&admin(true), &by(false), &request).status(), 403);
+}
+
+#[tokio::test]
+async fn silent_connections_keep_no_operator_out() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let server = listener.local_addr().unwrap();
+    let running = run(Arrivals::Tcp(listener, None), None, Arc::into_inner(admin(true)).unwrap());
+    let mut silent = Vec::new();
+    for _ in 0..2 * places::MOST {
+        silent.push(tokio::net::TcpStream::connect(server).await.unwrap());
+    }
+    for _ in 0..10 {
+        let mut stream = tokio::net::TcpStream::connect(server).await.unwrap();
+        stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+        let mut read = String::new();
+        let _ = stream.read_to_string(&mut read).await;
+        assert!(read.starts_with("HTTP/1.1 200 OK\r\n"), "{read:?}");
+    }
+    running.stop(false).await;
 }
