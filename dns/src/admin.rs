@@ -1,8 +1,9 @@
 //! The operator's HTTP: the status page, `/metrics`, `/status`, `/healthz`, `/readyz`, and for holders of the token what is
 //! hidden, explanations, questions as they come, and what changes something. `routes` has them all.
 //!
-//! Invariant: what changes something, and what names hidden records, needs the token, wherever it is asked from; on an
-//! address that other machines reach, so do page, status and metrics, which name hidden zones (S2).
+//! Invariant: what changes something, and what names hidden records, needs the token, wherever it is asked from: page and status
+//! cut errors and lines of the log for others to code and place. Pools and their members are told, as metrics need them. On an
+//! address that other machines reach, page, status and metrics need it, too, which name hidden zones (S2).
 //! Errors are problem details (RFC 9457), but for `/readyz`.
 
 mod answering;
@@ -258,6 +259,13 @@ fn is_known<B>(admin: &Admin, request: &Request<B>) -> bool {
     terms.token.right_in(headers).or_else(|| terms.token.right_of_password(headers)).is_some()
 }
 
+/// Whether it shows one that suffices for a path. A password does; a path of [`Access::Token`] needs more.
+fn is_trusted<B>(admin: &Admin, path: &str, request: &Request<B>) -> bool {
+    let (terms, headers) = (admin.terms.load(), request.headers());
+    let rights = [terms.token.right_in(headers), terms.token.right_of_password(headers)];
+    rights.into_iter().flatten().any(|right| right.suffices(path))
+}
+
 /// The answer to a request. A tail may last longer than other connections.
 fn respond<B>(admin: &Arc<Admin>, by: &By, request: &Request<B>) -> Response<Content> {
     let Some(route) = route(request.uri().path()) else {
@@ -277,7 +285,10 @@ fn respond_by<B>(route: &Route, admin: &Arc<Admin>, by: &By, request: &Request<B
     let place = |places: &Arc<Semaphore>| Arc::clone(places).try_acquire_owned().ok();
     match route.path {
         "/events" => match place(&admin.live.streams) {
-            Some(place) => streamed("text/event-stream", live::events(admin, place, &by.end)),
+            Some(place) => {
+                let is_trusted = is_trusted(admin, route.path, request);
+                streamed("text/event-stream", live::events(admin, place, &by.end, is_trusted))
+            }
             None => problem(StatusCode::SERVICE_UNAVAILABLE, "as many pages are open as may be")
                 .map(Content::Whole),
         },
@@ -296,7 +307,7 @@ fn respond_by<B>(route: &Route, admin: &Arc<Admin>, by: &By, request: &Request<B
             readiness(admin, !by.exposed || is_known()).map(Content::Whole)
         }
         "/metrics" => metrics(admin, request).map(Content::Whole),
-        path => plain_answer(admin, path, query).map(Content::Whole),
+        path => plain_answer(admin, path, query, is_trusted(admin, path, request)).map(Content::Whole),
     }
 }
 
@@ -315,7 +326,7 @@ fn refusal<B>(
     let (headers, path, terms) = (request.headers(), route.path, admin.terms.load());
     let right = terms.token.right_in(headers);
     let suffices = |right: Option<Right>| right.is_some_and(|right| right.suffices(path));
-    let is_shown = suffices(right) || suffices(terms.token.right_of_password(headers));
+    let is_shown = is_trusted(admin, path, request);
     let foreign = right.is_none() && !is_ours(headers.get(HOST), &terms.hosts);
     let refused = |asks_person| match right {
         Some(_) => problem(StatusCode::FORBIDDEN, "this token is for something else: its file says for what"),
@@ -335,10 +346,10 @@ fn refusal<B>(
     (method != route.method).then(|| not_allowed(route.method))
 }
 
-fn plain_answer(admin: &Admin, path: &str, query: &str) -> Response<Full<Bytes>> {
+fn plain_answer(admin: &Admin, path: &str, query: &str, is_trusted: bool) -> Response<Full<Bytes>> {
     match path {
         "/healthz" => text(StatusCode::OK, "ok\n"),
-        "/status" => json(&admin.told()),
+        "/status" => json(&admin.told(is_trusted)),
         "/explain" => match question(query) {
             Ok(asked) => json(&explained(admin, &asked)),
             Err(sentence) => problem(StatusCode::BAD_REQUEST, &sentence),
@@ -354,7 +365,7 @@ fn plain_answer(admin: &Admin, path: &str, query: &str) -> Response<Full<Bytes>>
             text(StatusCode::ACCEPTED, "reloading; see the log\n")
         }
         "/drain" | "/undrain" => drain(admin, path == "/drain", query),
-        _ => html(page::page(&admin.told(), clock::moment().unix_seconds)),
+        _ => html(page::page(&admin.told(is_trusted), clock::moment().unix_seconds)),
     }
 }
 

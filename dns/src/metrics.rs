@@ -36,7 +36,7 @@ pub(crate) use self::pools::{Steered, worst_first};
 use self::replication::Replication;
 pub(crate) use self::replication::{Notified, Refreshed, Taken};
 pub use self::status::{CatalogStatus, CopyStatus, Notice, Status, ZoneStatus};
-pub use self::zones::{LoadTimes, Served, ServedZone};
+pub use self::zones::{LoadError, LoadTimes, Served, ServedZone};
 
 /// Everything that is counted.
 #[derive(Debug, Default)]
@@ -395,7 +395,7 @@ mod tests {
             records: Some(12),
             journal_bytes: 0,
             undecided: 2,
-            error: Some("example.com.zone:1:1: …".to_owned()),
+            error: Some(LoadError { text: "example.com.zone:1:1: …".to_owned(), ..LoadError::default() }),
             hidden: Default::default(),
             loads: LoadTimes::default(),
         }

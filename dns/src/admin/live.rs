@@ -64,8 +64,8 @@ impl Live {
 }
 
 impl Admin {
-    /// How the server does now. This blocks.
-    pub(super) fn load(&self) -> Load {
+    /// How the server does now, as a reader may know it who has shown the token (`is_trusted`), or has not. This blocks.
+    pub(super) fn load(&self, is_trusted: bool) -> Load {
         let mut history = self.live.lock();
         let now = clock::now();
         if history.0.is_none_or(|then| now.saturating_duration_since(then) >= FRESH) {
@@ -78,12 +78,12 @@ impl Admin {
             Standing::Good => "ready",
             _ => "not ready",
         };
-        Load { state: state.to_owned(), troubles: recent::troubles(), ..history.1.load() }
+        Load { state: state.to_owned(), troubles: recent::troubles(is_trusted), ..history.1.load() }
     }
 
     /// All that is told of it. This blocks: a hundred thousand zones take some milliseconds.
-    pub(super) fn told(&self) -> Told {
-        Told { status: self.metrics.status(), load: self.load() }
+    pub(super) fn told(&self, is_trusted: bool) -> Told {
+        Told { status: self.metrics.status(is_trusted), load: self.load(is_trusted) }
     }
 }
 
@@ -92,7 +92,7 @@ pub(super) async fn sample(admin: Arc<Admin>, end: CancellationToken) {
     loop {
         let reader = Arc::clone(&admin);
         // A panic was told by its hook; the next reading may go well.
-        drop(spawn_blocking(move || drop(reader.load())).await);
+        drop(spawn_blocking(move || drop(reader.load(false))).await);
         tokio::select! {
             () = end.cancelled() => return,
             () = tokio::time::sleep(PERIOD) => {}
@@ -105,6 +105,7 @@ pub(super) fn events(
     admin: &Arc<Admin>,
     place: OwnedSemaphorePermit,
     end: &CancellationToken,
+    is_trusted: bool,
 ) -> mpsc::Receiver<Bytes> {
     let (to, pieces) = mpsc::channel(1);
     let (admin, end) = (Arc::clone(admin), end.clone());
@@ -112,7 +113,8 @@ pub(super) fn events(
         let mut told = "retry: 1000\n\n".to_owned();
         for _ in 0..TICKS {
             let reader = Arc::clone(&admin);
-            let event = spawn_blocking(move || page::event(&reader.told(), clock::moment().unix_seconds));
+            let event =
+                spawn_blocking(move || page::event(&reader.told(is_trusted), clock::moment().unix_seconds));
             let Ok(event) = event.await else { break };
             told += &event;
             let next = async {

@@ -4,8 +4,12 @@ use super::*;
 
 use http_body_util::BodyExt as _;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tracing_subscriber::layer::SubscriberExt as _;
 
+use crate::explain::shown::Shown;
+use crate::log::recent::{self, Recent};
 use crate::metrics::{LoadResult, Served, ServedZone};
+use crate::zone::privacy::Rules;
 use crate::zone::tree::testing::view;
 
 fn admin(ready: bool) -> Arc<Admin> {
@@ -315,6 +319,75 @@ async fn no_page_of_another_site_reads_the_page_or_its_stream() {
     }
     let request = Request::get("/events").header("sec-fetch-site", "cross-site").body(()).unwrap();
     assert_eq!(respond(&admin(true), &by(false), &request).status(), 403);
+}
+
+/// A zone of which the log and the state of the server name a hidden record.
+fn admin_of_hidden_faults(folder: &tempfile::TempDir) -> Arc<Admin> {
+    let zone = "$TTL 60\n@ SOA ns hostmaster 1 2h 30m 2w 5m\n@ NS ns\nns A 203.0.113.53\n\
+                payroll-alias CNAME payroll-secret.exmaple.com\npayroll-alias A 10.0.0.1\n";
+    std::fs::write(folder.path().join("example.com.zone"), zone).unwrap();
+    let internal_names = vec![Name::parse_absolute("payroll-alias.example.com").unwrap()];
+    let rules = Rules { internal_names, ..Rules::default() };
+    let terms = crate::catalog::Terms { rules, ..crate::catalog::Terms::default() };
+    let mut catalog = crate::catalog::Catalog::new(vec![folder.path().into()], terms);
+    let report = catalog.load(clock::system_now()).unwrap().report;
+    tracing::subscriber::with_default(tracing_subscriber::registry().with(Recent), || {
+        crate::catalog::log::report(&report);
+    });
+    let zones = report.zones.iter().map(Shown::of).map(|zone| ServedZone {
+        apex: zone.apex.to_string(),
+        state: zone.state,
+        serial: zone.serial,
+        records: None,
+        journal_bytes: 0,
+        undecided: 0,
+        error: zone.error.clone(),
+        hidden: zone.hidden_by_rule(),
+        loads: Default::default(),
+    });
+    let admin = admin(true);
+    admin.metrics.loaded(LoadResult::Refused, Served { generation: 1, zones: zones.collect() });
+    admin
+}
+
+#[test]
+fn no_path_names_a_hidden_record_without_the_token() {
+    let folder = tempfile::tempdir().unwrap();
+    let _one = recent::ONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let admin = admin_of_hidden_faults(&folder);
+    // Not an asynchronous test: it holds a lock.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let ask = async |path: &str, token: Option<&str>| {
+            let mut request = Request::get(path);
+            if let Some(token) = token {
+                request = request.header(hyper::header::AUTHORIZATION, token);
+            }
+            let mut body = respond(&admin, &by(false), &request.body(()).unwrap()).into_body();
+            // A stream of events goes on; the first has all of it.
+            let frame = body.frame().await.unwrap().unwrap();
+            String::from_utf8(frame.into_data().unwrap().into()).unwrap()
+        };
+        let paths = THERE_IS.split([' ', ',', ';', '?']).filter(|word| word.starts_with('/'));
+        for path in paths.filter(|path| *path != "/tail") {
+            let text = ask(path, None).await;
+            assert!(!text.contains("payroll"), "{path}: {text}");
+        }
+        for path in ["/", "/status", "/events"] {
+            let place = format!(
+                "{}:6:1; verge-dns check tells more",
+                folder.path().join("example.com.zone").display()
+            );
+            let text = ask(path, None).await;
+            assert!(text.contains(&place), "{path}: {place}: {text}");
+            for token in ["Bearer secret", "Bearer seer", "Basic eDpzZWNyZXQ="] {
+                let text = ask(path, Some(token)).await;
+                assert!(text.contains("payroll-alias"), "{path} {token}: {text}");
+            }
+            let text = ask(path, Some("Bearer another")).await;
+            assert!(!text.contains("payroll"), "{path}: {text}");
+        }
+    });
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use super::report::{Change, Report, State, ZoneReport};
 use super::signatures::{Due, Stage};
 use super::unhidden::Told;
+use crate::log::recent::OPEN;
 use crate::zone::diagnostic::{Style, render};
 use crate::zone::{Problem, Severity};
 
@@ -11,7 +12,7 @@ const LOGGED_PROBLEMS: usize = 20;
 
 pub(crate) fn report(report: &Report) {
     for apex in &report.removed {
-        tracing::warn!(zone = %apex, "the zone file is gone; the zone is no longer served");
+        tracing::warn!(name: OPEN, zone = %apex, "the zone file is gone; the zone is no longer served");
     }
     for problem in &report.nameless {
         match problem.severity {
@@ -40,24 +41,24 @@ fn problems(zone: &ZoneReport) {
     }
     if zone.news.len() > LOGGED_PROBLEMS {
         let more = zone.news.len() - LOGGED_PROBLEMS;
-        tracing::warn!(zone = %zone.apex, more, "more problems; `verge-dns check` lists all");
+        tracing::warn!(name: OPEN, zone = %zone.apex, more, "more problems; `verge-dns check` lists all");
     }
     if zone.has_errors() {
         match zone.state {
             State::Previous => {
-                tracing::error!(zone = %zone.apex, serial = zone.serial, "the last good version stays in service");
+                tracing::error!(name: OPEN, zone = %zone.apex, serial = zone.serial, "the last good version stays in service");
             }
             State::Broken => {
-                tracing::error!(zone = %zone.apex, "no version of this zone was good yet, so it is not served");
+                tracing::error!(name: OPEN, zone = %zone.apex, "no version of this zone was good yet, so it is not served");
             }
             State::Current if !zone.is_withheld() => {
-                tracing::error!(zone = %zone.apex, "insiders get this version; outsiders get it without the private members of its pools");
+                tracing::error!(name: OPEN, zone = %zone.apex, "insiders get this version; outsiders get it without the private members of its pools");
             }
             State::Current if zone.public.is_some() => {
-                tracing::error!(zone = %zone.apex, "insiders get this version; outsiders get the last one that they may see");
+                tracing::error!(name: OPEN, zone = %zone.apex, "insiders get this version; outsiders get the last one that they may see");
             }
             State::Current => {
-                tracing::error!(zone = %zone.apex, "insiders get this zone; for outsiders it is not there");
+                tracing::error!(name: OPEN, zone = %zone.apex, "insiders get this zone; for outsiders it is not there");
             }
         }
     }
@@ -74,7 +75,7 @@ pub(crate) fn signatures(due: &[Due]) {
     }
     if due.len() > LOGGED_PROBLEMS {
         let more = due.len() - LOGGED_PROBLEMS;
-        tracing::warn!(more, "more zones have signatures that expire; the metrics have the times");
+        tracing::warn!(name: OPEN, more, "more zones have signatures that expire; the metrics have the times");
     }
 }
 

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::catalog::report::ZoneReport;
+use crate::log::recent::TELLS_MORE;
+use crate::metrics::LoadError;
 use crate::name::Name;
 use crate::zone::diagnostic;
 use crate::zone::privacy::{Divided, Extent, Hidden};
@@ -23,7 +25,7 @@ pub(crate) struct Shown {
     pub(crate) state: &'static str,
     pub(crate) serial: Option<u32>,
     /// The first error of the last load, with its place.
-    pub(crate) error: Option<String>,
+    pub(crate) error: Option<LoadError>,
     pub(crate) zone: Option<Arc<Zone>>,
     pub(crate) divided: Option<Arc<Divided>>,
 }
@@ -39,12 +41,14 @@ impl Shown {
             serial: zone.serial,
             error: error.map(|error| {
                 let plain = diagnostic::plain(error, &zone.files);
-                match (plain.file, plain.line, plain.column) {
+                let (text, place) = match (plain.file, plain.line, plain.column) {
                     (Some(file), Some(line), Some(column)) => {
-                        format!("{file}:{line}:{column}: {}", plain.message)
+                        let place = format!("{file}:{line}:{column}");
+                        (format!("{place}: {}", plain.message), format!(" {place}"))
                     }
-                    _ => plain.message,
-                }
+                    _ => (plain.message, String::new()),
+                };
+                LoadError { text, open: format!("{}{place}; {TELLS_MORE}", plain.code) }
             }),
             zone: zone.zone.clone(),
             divided: zone.divided.clone(),

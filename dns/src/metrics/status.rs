@@ -45,7 +45,7 @@ pub struct CatalogStatus {
     pub zones: usize,
     /// Zones among them that it names no longer, and that stay because they are too many.
     pub waiting: usize,
-    /// The obstacle, if there is one.
+    /// The obstacle, if there is one; a reader without the token learns only that there is.
     pub error: Option<String>,
 }
 
@@ -70,7 +70,7 @@ pub struct CopyStatus {
     pub next_refresh: u64,
     /// When the version expires unless a primary confirms it.
     pub expires: Option<u64>,
-    /// The obstacle, if there is one.
+    /// The obstacle, if there is one; a reader without the token learns only that there is.
     pub error: Option<String>,
 }
 
@@ -90,7 +90,7 @@ pub struct ZoneStatus {
     /// Bytes of the journal of its updates; none if there is none.
     #[serde(default)]
     pub journal: Option<u64>,
-    /// The first error of the last load, with its place.
+    /// The first error of the last load, with its place; for a reader without the token its code and its place.
     #[serde(default)]
     pub error: Option<String>,
     /// Records that outsiders do not see, by the rule that hides them.
@@ -113,9 +113,14 @@ pub struct Notice {
     pub result: String,
 }
 
+/// In the place of an error that may name hidden records.
+const WITHHELD: &str = "the log has the reason, and this page with the token";
+
 impl Metrics {
-    /// The state of now.
-    pub(crate) fn status(&self) -> Status {
+    /// The state of now, as a reader may know it who has shown the token (`is_trusted`), or has not.
+    ///
+    /// Invariant: no error names a record to a reader who has not.
+    pub(crate) fn status(&self, is_trusted: bool) -> Status {
         let served = lock(&self.served).clone();
         let serials = self.replication.of_zones();
         let serial = |zone: &str, view| serials.get(&(view, zone.to_owned())).copied();
@@ -126,20 +131,29 @@ impl Metrics {
             outside: serial(&zone.apex, Which::Public),
             inside: serial(&zone.apex, Which::Internal),
             journal: (zone.journal_bytes > 0).then_some(zone.journal_bytes),
-            error: zone.error.clone(),
+            error: zone
+                .error
+                .as_ref()
+                .map(|error| if is_trusted { &error.text } else { &error.open }.clone()),
             hidden: zone.hidden.clone(),
         });
         let mut zones: Vec<ZoneStatus> = zones.collect();
         zones.sort_unstable_by(|a, b| a.zone.cmp(&b.zone));
         let Steered { pools, nodes, leaving, .. } = self.pools.get();
         let good = self.good_load_unix_seconds.load(Ordering::Relaxed);
+        let (mut secondaries, mut catalogs) = (self.replication.copies(), self.replication.of_catalogs());
+        if !is_trusted {
+            let errors = secondaries.iter_mut().map(|copy| &mut copy.error);
+            let errors = errors.chain(catalogs.iter_mut().map(|catalog| &mut catalog.error));
+            errors.flatten().for_each(|error| WITHHELD.clone_into(error));
+        }
         Status {
             generation: served.generation,
             last_good_load: (good != 0).then_some(good),
             zones,
             notices: self.replication.notices(),
-            secondaries: self.replication.copies(),
-            catalogs: self.replication.of_catalogs(),
+            secondaries,
+            catalogs,
             pools,
             nodes,
             leaving,

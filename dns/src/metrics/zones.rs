@@ -30,12 +30,21 @@ pub struct ServedZone {
     pub journal_bytes: u64,
     /// Records for which outsiders get SERVFAIL, since they lead into a zone that never had a good version.
     pub undecided: usize,
-    /// The first error of the last load, with its place.
-    pub error: Option<String>,
+    /// The first error of the last load.
+    pub error: Option<LoadError>,
     /// Records that outsiders do not see, by the rule that hides them.
     pub hidden: BTreeMap<String, usize>,
     /// Its loads, of which a [`Served`] that follows another one learns.
     pub loads: LoadTimes,
+}
+
+/// The first error of a zone's last load.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LoadError {
+    /// Its place and its message, which may name hidden records.
+    pub text: String,
+    /// Its code and its place, which name none.
+    pub open: String,
 }
 
 /// When a zone was loaded: seconds since 1970.
@@ -163,7 +172,7 @@ mod tests {
                 records: None,
                 journal_bytes: 0,
                 undecided: 0,
-                error: error.map(str::to_owned),
+                error: error.map(|text| LoadError { text: text.to_owned(), ..LoadError::default() }),
                 hidden: BTreeMap::new(),
                 loads: LoadTimes::default(),
             };

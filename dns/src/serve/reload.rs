@@ -31,6 +31,7 @@ use crate::catalog::signatures::Signatures;
 use crate::catalog::{Catalog, FolderError, Loaded, Unsettled, log};
 use crate::clock;
 use crate::config::{self, Config, ConfigError, Database};
+use crate::log::recent::OPEN;
 use crate::world::World;
 
 /// A change that goes on and on is read after this many quiet times at the latest.
@@ -150,7 +151,7 @@ impl Loader {
         // If the thread is gone already there is nobody to tell.
         let _ = self.signals.send(Signal::Stop);
         if self.thread.join().is_err() {
-            tracing::error!("the reload thread panicked");
+            tracing::error!(name: OPEN, "the reload thread panicked");
         }
     }
 }
@@ -180,7 +181,7 @@ impl Follow {
     fn keep_running(mut self, inbox: &Receiver<Signal>) {
         while catch_unwind(AssertUnwindSafe(|| self.run(inbox))).is_err() {
             self.service.metrics.reloading_fell();
-            tracing::error!("reloading ended by a fault of this program and starts again; please report it");
+            tracing::error!(name: OPEN, "reloading ended by a fault of this program and starts again; please report it");
             self.watch = None;
             if let Ok(Signal::Stop) | Err(RecvTimeoutError::Disconnected) = inbox.recv_timeout(RESTART_PAUSE)
             {
@@ -290,6 +291,7 @@ impl Follow {
             Err(_) => {
                 self.service.metrics.reloading_fell();
                 tracing::error!(
+                    name: OPEN,
                     "reading the zone files panicked; all zones stay as they are; please report this"
                 );
                 self.service.progress.send_modify(|loads| loads.ended += 1);
@@ -351,7 +353,7 @@ impl Follow {
         let terms = terms.map(|(old, admin)| Ok((Arc::clone(old), admin::Terms::read(admin)?)));
         let terms = terms.transpose().map_err(BadConfig::Token)?;
         for setting in restart_needed(&self.config, &new) {
-            tracing::warn!(setting, "a change of this setting needs a restart");
+            tracing::warn!(name: OPEN, setting, "a change of this setting needs a restart");
         }
         if let Some((old, new)) = terms {
             old.store(Arc::new(new));
@@ -386,7 +388,7 @@ impl Follow {
                 self.retry_pause = (self.retry_pause * 2).min(self.config.reload.poll);
                 let error = error.to_string();
                 if self.retry_pause > SHORT_ABSENCE && self.told.as_ref() != Some(&error) {
-                    tracing::warn!(%error, folder = %folder.display(), poll = ?self.config.reload.poll,
+                    tracing::warn!(name: OPEN, %error, folder = %folder.display(), poll = ?self.config.reload.poll,
                         "the folder cannot be watched; changes are noticed by polling only");
                     self.told = Some(error);
                 }

@@ -18,6 +18,7 @@ use crate::catalog::report::{Report, State};
 use crate::catalog::{Catalog, Loaded};
 use crate::client::{Client, Listener};
 use crate::clock;
+use crate::log::recent::OPEN;
 use crate::rcode::Rcode;
 use crate::transfer::Change;
 use crate::update::{Author, Overlay, Rights, Step, There, evaluate};
@@ -241,7 +242,7 @@ fn write(
     if !matches!(written, Ok(Some(_)))
         && let Err(error) = journal.cut()
     {
-        tracing::error!(zone = %submitted.apex, %error, "lines of an update that was not made stay in the journal; they do not count");
+        tracing::error!(name: OPEN, zone = %submitted.apex, %error, "lines of an update that was not made stay in the journal; they do not count");
     }
     written
 }
@@ -285,7 +286,7 @@ impl Task<'_> {
 
 fn tidy(journal: &mut Journal, overlay: &Overlay, submitted: &Submitted, now: u64) {
     if let Err(error) = journal.tidy(overlay, &submitted.key, now) {
-        tracing::warn!(zone = %submitted.apex, %error, "the journal cannot be written anew, and grows");
+        tracing::warn!(name: OPEN, zone = %submitted.apex, %error, "the journal cannot be written anew, and grows");
     }
 }
 

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use super::Follow;
 use crate::catalog::{HeldCopy, membership};
 use crate::config::{Config, Secondary};
+use crate::log::recent::OPEN;
 use crate::metrics::CatalogStatus;
 use crate::name::Name;
 use crate::transfer::members::{Clash, Offer, Owned, Settled, read, settle};
@@ -97,13 +98,13 @@ impl Follow {
     fn take_members(&mut self, settled: Settled) {
         let folder = self.config.copies();
         if let Err(error) = membership::write(&folder, &settled.owned) {
-            tracing::error!(folder = %folder.display(), %error, "the zones of catalogs cannot be stored; a restart learns of them late (setting `state`)");
+            tracing::error!(name: OPEN, folder = %folder.display(), %error, "the zones of catalogs cannot be stored; a restart learns of them late (setting `state`)");
         }
         for zone in &settled.forgotten {
             let is_own = self.config.secondaries.iter().any(|it| it.zone == *zone);
             let copy = HeldCopy::new(zone.clone(), Which::Public, &folder, true);
             if !is_own && let Err(error) = copy.forget() {
-                tracing::warn!(%zone, %error, "the copy of a zone that no catalog names any longer cannot be removed");
+                tracing::warn!(name: OPEN, %zone, %error, "the copy of a zone that no catalog names any longer cannot be removed");
             }
         }
         let before = self.members.owned.len();

@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use std::sync::mpsc::Receiver;
 
 use super::Follow;
+use crate::log::recent::OPEN;
 use crate::serve::handover::{Passing, Returned};
 use crate::serve::signal::{Over, Pause, Signal};
 
@@ -33,14 +34,14 @@ impl Follow {
     fn pass_on(&mut self, mut passing: Passing, inbox: &Receiver<Signal>) {
         loop {
             if let Err(error) = self.pass_waiting(&mut passing) {
-                return tracing::warn!(%error, "updates and questions are not passed on");
+                return tracing::warn!(name: OPEN, %error, "updates and questions are not passed on");
             }
             match inbox.recv() {
                 Ok(Signal::Stop) | Err(_) => return,
                 Ok(Signal::Reload) => {
                     tracing::info!("the process that has taken over reads all anew");
                     if let Err(error) = passing.reload() {
-                        return tracing::warn!(%error, "a reload is not passed on");
+                        return tracing::warn!(name: OPEN, %error, "a reload is not passed on");
                     }
                 }
                 Ok(_) => {}

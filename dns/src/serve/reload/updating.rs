@@ -3,6 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::Follow;
+use crate::log::recent::OPEN;
 use crate::rcode::Rcode;
 use crate::serve::update::{self, Made};
 
@@ -21,7 +22,7 @@ impl Follow {
             drop(world);
             let (rcode, mut made) = made.unwrap_or_else(|_| {
                 self.service.metrics.reloading_fell();
-                tracing::error!("an update panicked; please report this");
+                tracing::error!(name: OPEN, "an update panicked; please report this");
                 self.catalog.pend(None);
                 (Rcode::ServFail, Made::default())
             });

@@ -15,6 +15,7 @@ use super::zone::{Zone, now};
 use crate::catalog::HeldCopy;
 use crate::clock;
 use crate::config::{Primary, Secondary};
+use crate::log::recent::OPEN;
 use crate::transfer::{self, Heard, Others, Upkeep};
 use crate::tsig::Key;
 use crate::world::Standing;
@@ -144,6 +145,7 @@ impl Zone {
     async fn step_down(&mut self, (by, serial): (SocketAddr, u32), ours: Option<u32>) {
         let zone = &self.plan.zone.zone;
         tracing::error!(
+            name: OPEN,
             %zone, ours, theirs = serial, %by,
             "another server has replaced this one as the primary, so this one follows it and serves its own zone file no longer; \
              what was changed here since is in the file and its journal alone"
@@ -155,7 +157,7 @@ impl Zone {
         });
         let noted = noted.await;
         if let Ok(Err(error)) = noted {
-            tracing::error!(%zone, %error, "this cannot be noted on the disk, so the zone file is served still (setting `state`)");
+            tracing::error!(name: OPEN, %zone, %error, "this cannot be noted on the disk, so the zone file is served still (setting `state`)");
             tokio::time::sleep(PATIENCE).await;
             return;
         }

@@ -13,6 +13,7 @@ use super::question::Version;
 use crate::catalog::{HeldCopy, NotKept};
 use crate::clock;
 use crate::config::Primary;
+use crate::log::recent::OPEN;
 use crate::metrics::{CopyStatus, Refreshed};
 use crate::rtype::Type;
 use crate::serve::pen::{Pen, Writing};
@@ -77,7 +78,7 @@ pub(super) async fn forget(copy: HeldCopy, (pen, gate): (Pen, Arc<Mutex<()>>)) {
     let zone = copy.apex.clone();
     let forgotten = tokio::task::spawn_blocking(move || (copy.forget(), held)).await;
     if let Ok((Err(error), _)) = forgotten {
-        tracing::warn!(%zone, %error, "the copy of a zone that is here no longer cannot be removed");
+        tracing::warn!(name: OPEN, %zone, %error, "the copy of a zone that is here no longer cannot be removed");
     }
 }
 
@@ -325,13 +326,13 @@ impl Zone {
         match health {
             Health::Good | Health::Late => {}
             Health::HalfGone => {
-                tracing::warn!(%zone, serial, left_seconds, "no primary confirms this zone; half of its time is over, and then it is SERVFAIL");
+                tracing::warn!(name: OPEN, %zone, serial, left_seconds, "no primary confirms this zone; half of its time is over, and then it is SERVFAIL");
             }
             Health::NearlyGone => {
-                tracing::error!(%zone, serial, left_seconds, "no primary confirms this zone; it expires soon, and then it is SERVFAIL");
+                tracing::error!(name: OPEN, %zone, serial, left_seconds, "no primary confirms this zone; it expires soon, and then it is SERVFAIL");
             }
             Health::Expired => {
-                tracing::error!(%zone, serial, "no primary has confirmed this zone, and it has expired: SERVFAIL");
+                tracing::error!(name: OPEN, %zone, serial, "no primary has confirmed this zone, and it has expired: SERVFAIL");
                 self.load();
             }
         }
