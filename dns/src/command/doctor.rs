@@ -2,6 +2,7 @@
 
 mod clock;
 mod delegation;
+mod descriptors;
 mod firewall;
 mod path;
 mod running;
@@ -45,7 +46,8 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         Ok(_) => Running::Yes,
         Err(error) => Running::of_failure(&error),
     });
-    let machine = look(&wanted, running);
+    let mut machine = look(&wanted, running);
+    machine.running_descriptors = config.admin.as_ref().and_then(descriptors::of_running);
     let (mut advice, mut notes) = (advice(&wanted, &machine), notes(&machine));
     let Looked { advice: more, notes: unclear } = delegations(&config, args)?;
     advice.extend(more);
@@ -157,8 +159,10 @@ impl Carrier {
 /// The machine; none: it does not say.
 #[derive(Debug, Clone, Default)]
 struct Machine {
-    /// As many as a process may ask for.
+    /// As many as a process of this user may ask for.
     descriptors: Option<u64>,
+    /// As many as the server may have that runs, as its metrics tell.
+    running_descriptors: Option<u64>,
     memory_bytes: Option<u64>,
     receive_bytes: Option<u64>,
     backlog: Option<u64>,
@@ -187,10 +191,16 @@ fn advice(wanted: &Wanted, machine: &Machine) -> Vec<Advice> {
     let mut all: Vec<Advice> = machine.refused.iter().map(|(address, why)| refused(*address, *why)).collect();
     all.extend(machine.refused_path.as_ref().map(path::advice));
     let mut warn = |what: String, cure: String| all.push(Advice { is_fault: false, what, cure });
-    if let Some(most) = machine.descriptors.filter(|most| *most < wanted.descriptors) {
+    if let Some(most) =
+        machine.running_descriptors.or(machine.descriptors).filter(|most| *most < wanted.descriptors)
+    {
         let needed = wanted.descriptors;
+        let whose = match machine.running_descriptors {
+            Some(_) => "the server that runs",
+            None => "a process that is started from here",
+        };
         warn(
-            format!("a process may have {most} open files, and the config may need {needed}"),
+            format!("{whose} may have {most} open files, and the config may need {needed}"),
             format!("LimitNOFILE={needed} in the unit, or `ulimit -Hn {needed}` as root before the start"),
         );
     }
@@ -220,10 +230,9 @@ fn advice(wanted: &Wanted, machine: &Machine) -> Vec<Advice> {
             format!("sysctl -w net.core.somaxconn={BACKLOG}"),
         );
     }
-    if machine.has_ipv6
-        && !wanted.listen.is_empty()
-        && wanted.listen.iter().all(|(_, it)| it.is_ipv4() && !it.ip().is_loopback())
-    {
+    // The operator's own listener says nothing of what clients reach.
+    let mut open = wanted.listen.iter().map(|(_, it)| it.ip()).filter(|it| !it.is_loopback()).peekable();
+    if machine.has_ipv6 && open.peek().is_some() && open.all(|it| it.is_ipv4()) {
         warn(
             "this machine has IPv6 addresses, and the config listens on none".to_owned(),
             "add one to `listen`, such as \"[::]:53\"".to_owned(),
@@ -307,6 +316,7 @@ fn look(wanted: &Wanted, running: Running) -> Machine {
             Ok(LimitValue::Value(most)) => Some(most),
             _ => None,
         },
+        running_descriptors: None,
         memory_bytes: memory,
         receive_bytes: number("/proc/sys/net/core/rmem_max"),
         backlog: number("/proc/sys/net/core/somaxconn"),
@@ -373,8 +383,12 @@ mod tests {
             &Machine { receive_bytes: Some(1), ..good.clone() },
             &[ready],
         );
-        let few = "warning: a process may have 1024 open files, and the config may need 5000";
+        let few = "warning: a process that is started from here may have 1024 open files, and the config may need 5000";
         check(&wanted, &Machine { descriptors: Some(1024), ..good.clone() }, &[few]);
+        let well = Machine { descriptors: Some(1024), running_descriptors: Some(5000), ..good.clone() };
+        check(&wanted, &well, &[ready]);
+        let few = "warning: the server that runs may have 4999 open files, and the config may need 5000";
+        check(&wanted, &Machine { running_descriptors: Some(4999), ..good.clone() }, &[few]);
         let small = "warning: the config may take 3072 MiB of memory, and there are 1024 MiB";
         check(&wanted, &Machine { memory_bytes: Some(1 << 30), ..good.clone() }, &[small]);
         let lossy = "warning: a socket may keep 212992 bytes of packets that arrive, and 4194304 lose fewer under load";
@@ -386,8 +400,15 @@ mod tests {
         );
         let six = "warning: this machine has IPv6 addresses, and the config listens on none";
         check(&wanted, &Machine { has_ipv6: true, ..good.clone() }, &[six]);
-        let both =
-            Wanted { listen: vec![wanted.listen[0], (Carrier::Tcp, address("[::]:53"))], ..wanted.clone() };
+        let own = (Carrier::Tcp, address("127.0.0.1:9300"));
+        let with_admin = Wanted { listen: vec![wanted.listen[0], own], ..wanted.clone() };
+        check(&with_admin, &Machine { has_ipv6: true, ..good.clone() }, &[six]);
+        let inside = Wanted { listen: vec![own, (Carrier::Tcp, address("[::1]:53"))], ..wanted.clone() };
+        check(&inside, &Machine { has_ipv6: true, ..good.clone() }, &[ready]);
+        let both = Wanted {
+            listen: vec![wanted.listen[0], own, (Carrier::Tcp, address("[::]:53"))],
+            ..wanted.clone()
+        };
         check(&both, &Machine { has_ipv6: true, ..good.clone() }, &[ready]);
         let open = Machine { readable_by_others: vec!["key.pem".into()], ..good.clone() };
         check(&wanted, &open, &["warning: key.pem can be read by others"]);
