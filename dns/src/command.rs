@@ -107,6 +107,23 @@ enum Format {
     Json,
 }
 
+/// The shape of the output.
+#[derive(Clone, Copy, Debug, clap::Args)]
+struct Shape {
+    /// The shape of the output
+    #[arg(long, value_enum, default_value = "human")]
+    format: Format,
+    /// The same as --format json
+    #[arg(long, conflicts_with = "format")]
+    json: bool,
+}
+
+impl Shape {
+    fn format(self) -> Format {
+        if self.json { Format::Json } else { self.format }
+    }
+}
+
 /// Why a command came to nothing.
 #[derive(Debug)]
 enum Failure {

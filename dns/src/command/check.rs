@@ -7,7 +7,7 @@ use std::time::UNIX_EPOCH;
 
 use serde::Serialize;
 
-use super::{Failure, Format, RULES_PAGE, Source, json, say, zones};
+use super::{Failure, Format, RULES_PAGE, Shape, Source, json, say, zones};
 use crate::catalog::report::{Report, State, ZoneReport};
 use crate::clock;
 use crate::config::{self, Config, Quorum, Tls, Warning};
@@ -37,9 +37,8 @@ pub(super) struct Args {
     /// Check the config and its certificate, and no zone file
     #[arg(long)]
     config_only: bool,
-    /// The shape of the output
-    #[arg(long, value_enum, default_value = "human")]
-    format: Format,
+    #[command(flatten)]
+    shape: Shape,
 }
 
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
@@ -76,7 +75,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     }
     let warnings = warnings.as_slice();
     let totals = Totals::of(&report, warnings.len());
-    say(&match args.format {
+    say(&match args.shape.format() {
         Format::Human => text(&report, warnings, totals, args),
         Format::Json => json(&document(&report, warnings, totals)),
     });

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::{Failure, Format, Source, json, say, zones};
+use super::{Failure, Format, Shape, Source, json, say, zones};
 use crate::catalog::report::ZoneReport;
 use crate::catalog::unhidden::{Line, Told};
 use crate::name;
@@ -23,9 +23,8 @@ pub(super) struct Args {
     before: Vec<PathBuf>,
     #[command(flatten)]
     source: Source,
-    /// The shape of the output
-    #[arg(long, value_enum, default_value = "human")]
-    format: Format,
+    #[command(flatten)]
+    shape: Shape,
 }
 
 /// The widest that the outside's column gets.
@@ -59,7 +58,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         before => report.unhidden_since(&zones::load(before, &args.source)?.loaded.report),
     };
     let diffs: Vec<ZoneDiff> = report.zones.iter().filter_map(|zone| diff(zone, &unhidden)).collect();
-    say(&match args.format {
+    say(&match args.shape.format() {
         Format::Human => diffs.iter().map(ZoneDiff::to_string).collect(),
         Format::Json => json(&diffs),
     });

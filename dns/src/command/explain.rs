@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 
-use super::{Failure, Format, RULES_PAGE, Source, json, say, zones};
+use super::{Failure, Format, RULES_PAGE, Shape, Source, json, say, zones};
 use crate::clock;
 use crate::config::Config;
 use crate::explain::shown::Shown;
@@ -36,9 +36,8 @@ pub(super) struct Args {
     /// A folder of zone files, or a zone file [default: the config's folder, or zones]
     #[arg(long, value_name = "PATH")]
     zones: Vec<PathBuf>,
-    /// The shape of the output
-    #[arg(long, value_enum, default_value = "human")]
-    format: Format,
+    #[command(flatten)]
+    shape: Shape,
 }
 
 fn parse_type(text: &str) -> Result<Type, &'static str> {
@@ -54,7 +53,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let asked = Asked { name: args.name.clone(), rtype: args.rtype, from: args.from, subnet: args.subnet };
     let mut explained = explain(&asked, &world, has_inside, &shown);
     explained.steered = steered(&explained, &world, live.as_deref());
-    say(&match args.format {
+    say(&match args.shape.format() {
         Format::Human => explained.to_string(),
         Format::Json => json(&explained),
     });

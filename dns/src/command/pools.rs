@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use super::asked::{ask, table};
-use super::{Failure, Format, Source, json, say, zones};
+use super::{Failure, Format, Shape, Source, json, say, zones};
 use crate::clock;
 use crate::config::Admin;
 use crate::metrics::{LeavingStatus, MemberStatus, NodeStatus, PoolStatus, Status, Vote};
@@ -28,9 +28,8 @@ pub(super) struct Args {
     name: Option<String>,
     #[command(flatten)]
     source: Source,
-    /// How it is shown
-    #[arg(long, value_enum, default_value = "human")]
-    format: Format,
+    #[command(flatten)]
+    shape: Shape,
 }
 
 #[derive(Debug, clap::Args)]
@@ -59,7 +58,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         pools.retain(is_below);
         leaving.clear();
     }
-    say(&match args.format {
+    say(&match args.shape.format() {
         Format::Human => {
             let note = if pools.is_empty() { "" } else { SHARES };
             text(&pools, clock::moment().unix_seconds) + note + &left(&leaving) + &heard(&nodes)

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::asked::{ask, table};
-use super::{Failure, Format, Source, json, say, zones};
+use super::{Failure, Format, Shape, Source, json, say, zones};
 use crate::admin::Told;
 use crate::clock;
 use crate::metrics::Status;
@@ -12,9 +12,8 @@ use crate::metrics::Status;
 pub(super) struct Args {
     #[command(flatten)]
     source: Source,
-    /// How it is shown
-    #[arg(long, value_enum, default_value = "human")]
-    format: Format,
+    #[command(flatten)]
+    shape: Shape,
 }
 
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
@@ -24,7 +23,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         ask(&admin, "GET", "/status").map_err(|error| Failure::NoStatus(admin.listen.clone(), error))?;
     let status: Told = serde_json::from_slice(&body)
         .map_err(|error| Failure::NoStatus(admin.listen.clone(), error.into()))?;
-    say(&match args.format {
+    say(&match args.shape.format() {
         Format::Human => text(&status.status, clock::moment().unix_seconds),
         Format::Json => json(&status),
     });

@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use super::asked::follow;
 use super::terminal::{Colour, fitted, is_coloured, painted};
-use super::{Failure, Format, Source, is_heard, zones};
+use super::{Failure, Format, Shape, Source, is_heard, zones};
 use crate::log::queries::Question;
 
 #[derive(Debug, clap::Args)]
@@ -24,9 +24,8 @@ pub(super) struct Args {
     /// Only clients at this address or in this network
     #[arg(long, value_name = "ADDRESS")]
     client: Option<String>,
-    /// How a question is shown
-    #[arg(long, value_enum, default_value = "human")]
-    format: Format,
+    #[command(flatten)]
+    shape: Shape,
     /// End after so many questions
     #[arg(long, value_name = "NUMBER")]
     count: Option<u64>,
@@ -50,7 +49,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let query: Vec<String> = parts.into_iter().filter_map(part).collect();
     let mut told = 0;
     let take = |line: &str| {
-        let is_heard = is_heard(&match args.format {
+        let is_heard = is_heard(&match args.shape.format() {
             Format::Json => format!("{line}\n"),
             Format::Human => format!("{}\n", shown(line, is_coloured())),
         });

@@ -74,3 +74,26 @@ fn commands(line: &str) -> Vec<Vec<String>> {
     };
     found.into_iter().filter(own).collect()
 }
+
+#[test]
+fn json_is_short_for_the_format_wherever_there_is_one() {
+    #[derive(clap::Parser)]
+    struct Alone {
+        #[command(flatten)]
+        shape: super::Shape,
+    }
+    for (arguments, expected) in [
+        (&["x"][..], super::Format::Human),
+        (&["x", "--json"], super::Format::Json),
+        (&["x", "--format", "json"], super::Format::Json),
+        (&["x", "--format", "human"], super::Format::Human),
+    ] {
+        assert_eq!(Alone::try_parse_from(arguments).unwrap().shape.format(), expected, "{arguments:?}");
+    }
+    assert!(Alone::try_parse_from(["x", "--format", "human", "--json"]).is_err());
+    for command in ["check", "diff", "explain a.example A --from 192.0.2.1", "pools", "status", "tail"] {
+        let words = format!("verge-dns {command} --json");
+        let parsed = Cli::try_parse_from(words.split(' '));
+        assert!(parsed.is_ok(), "{words}: {}", parsed.err().unwrap());
+    }
+}
