@@ -12,6 +12,7 @@ mod lines;
 pub(crate) mod queries;
 pub(crate) mod recent;
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, IsTerminal, Write as _};
 use std::os::fd::AsFd;
@@ -52,7 +53,7 @@ pub(crate) fn start(format: LogFormat, level: &Level) -> io::Result<Log> {
     let layer = fmt::layer().with_writer(writer);
     let started = match format {
         LogFormat::Human if !is_journal => {
-            events.with(layer.with_target(false).with_ansi(io::stderr().is_terminal())).try_init()
+            events.with(layer.with_target(false).with_ansi(is_coloured())).try_init()
         }
         LogFormat::Human | LogFormat::Json => events.with(layer.json().flatten_event(true)).try_init(),
     };
@@ -60,6 +61,16 @@ pub(crate) fn start(format: LogFormat, level: &Level) -> io::Result<Log> {
     // The usual hook writes to stderr itself, and waits there as long as nobody reads.
     std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}; please report this")));
     Ok(Log(()))
+}
+
+/// Whether lines are coloured: on a terminal that no NO_COLOR speaks for.
+fn is_coloured() -> bool {
+    may_colour(io::stderr().is_terminal(), std::env::var_os("NO_COLOR").as_deref())
+}
+
+/// An empty variable is as good as none (no-color.org).
+fn may_colour(is_terminal: bool, no_color: Option<&OsStr>) -> bool {
+    is_terminal && no_color.is_none_or(OsStr::is_empty)
 }
 
 /// Says on standard error why the program ends. A closed one or a full disk is no reason to panic.
@@ -91,5 +102,27 @@ pub(crate) fn flush() {
 impl Drop for Log {
     fn drop(&mut self) {
         flush();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_is_coloured_on_a_terminal_that_no_variable_speaks_for() {
+        for (is_terminal, no_color, expected) in [
+            (true, None, true),
+            (true, Some(""), true),
+            (true, Some("1"), false),
+            (false, None, false),
+            (false, Some(""), false),
+        ] {
+            assert_eq!(
+                may_colour(is_terminal, no_color.map(OsStr::new)),
+                expected,
+                "{is_terminal} {no_color:?}"
+            );
+        }
     }
 }

@@ -15,6 +15,7 @@ mod lines;
 pub mod recent;
 mod sink;
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, IsTerminal, Write as _};
 use std::os::fd::AsFd;
@@ -73,9 +74,7 @@ pub fn start(format: LogFormat, level: &Level, of: LevelOf) -> io::Result<Log> {
     let writer = || LINES.get().expect("it was set above");
     let layer = fmt::layer().with_writer(writer);
     let started = match format {
-        LogFormat::Human if !is_journal => {
-            events.with(layer.with_ansi(io::stderr().is_terminal())).try_init()
-        }
+        LogFormat::Human if !is_journal => events.with(layer.with_ansi(is_coloured())).try_init(),
         LogFormat::Human | LogFormat::Json => events.with(layer.json().flatten_event(true)).try_init(),
     };
     started.map_err(io::Error::other)?;
@@ -96,6 +95,16 @@ pub fn last_words(text: &str) {
     let mut stderr = File::from(stderr);
     let text = journal::as_error(text, &stderr);
     let _ = stderr.write_all(text.as_bytes());
+}
+
+/// Whether lines are coloured: on a terminal that no NO_COLOR speaks for.
+fn is_coloured() -> bool {
+    may_colour(io::stderr().is_terminal(), std::env::var_os("NO_COLOR").as_deref())
+}
+
+/// An empty variable is as good as none (no-color.org).
+fn may_colour(is_terminal: bool, no_color: Option<&OsStr>) -> bool {
+    is_terminal && no_color.is_none_or(OsStr::is_empty)
 }
 
 /// Lines that could not be written since the program started.
@@ -119,5 +128,27 @@ pub fn flush() {
 impl Drop for Log {
     fn drop(&mut self) {
         flush();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_is_coloured_on_a_terminal_that_no_variable_speaks_for() {
+        for (is_terminal, no_color, expected) in [
+            (true, None, true),
+            (true, Some(""), true),
+            (true, Some("1"), false),
+            (false, None, false),
+            (false, Some(""), false),
+        ] {
+            assert_eq!(
+                may_colour(is_terminal, no_color.map(OsStr::new)),
+                expected,
+                "{is_terminal} {no_color:?}"
+            );
+        }
     }
 }
