@@ -87,20 +87,13 @@ fn screen(told: &Told, is_coloured: bool) -> Vec<String> {
     let state = if load.state == "ready" { Colour::Plain } else { Colour::Yellow };
     let shares = |name: &str, shares: Vec<(String, f64)>| {
         let shares = shares.into_iter().map(|(name, rate)| format!("{name} {}/s", count(rate)));
-        fitted(&format!("{name} {}", shares.collect::<Vec<_>>().join("   ")), 80).trim_end().to_owned()
+        fitted(&format!("{name} {}", shares.collect::<Vec<_>>().join("   ")), COLUMNS).trim_end().to_owned()
     };
     let answers = load.answers.iter().map(|it| (format!("{} {}", it.view, it.rcode), it.rate)).collect();
     let transports = load.transports.iter().map(|it| (it.name.clone(), it.rate)).collect();
     let silent = load.silent.iter().map(|it| (it.name.clone(), it.rate)).collect();
     let mut lines = vec![
-        format!(
-            "verge-dns {} {}, {} of memory, {:.2} cores; rates of the last {}",
-            load.version,
-            painted(&load.state, state, is_coloured),
-            bytes(load.resident_bytes),
-            load.cores,
-            span(load.window_secs),
-        ),
+        head(load, state, is_coloured),
         String::new(),
         format!(
             "answers {:>9}/s outside   {:>9}/s inside   connections {}",
@@ -140,6 +133,21 @@ fn screen(told: &Told, is_coloured: bool) -> Vec<String> {
     lines
 }
 
+/// The widest line.
+const COLUMNS: usize = 80;
+
+fn head(load: &Load, colour: Colour, is_coloured: bool) -> String {
+    let name = format!("verge-dns {} ", fitted(&load.version, 20).trim_end());
+    let rest = format!(
+        ", {} of memory, {:.2} cores; rates of the last {}",
+        bytes(load.resident_bytes),
+        load.cores,
+        span(load.window_secs),
+    );
+    let room = COLUMNS.saturating_sub(name.chars().count() + load.state.chars().count());
+    format!("{name}{}{}", painted(&load.state, colour, is_coloured), fitted(&rest, room).trim_end())
+}
+
 fn latency(latency: Latency) -> String {
     let Latency { p50, p95, p99 } = latency;
     format!("latency p50 {:>9}   p95 {:>9}   p99 {:>9}", seconds(p50), seconds(p95), seconds(p99))
@@ -171,8 +179,11 @@ mod tests {
         };
         Told {
             load: Load {
-                version: "0.1.0".into(),
+                version: "10.20.30".into(),
                 state: "not ready".into(),
+                resident_bytes: 1023.9 * (1 << 20) as f64,
+                cores: 127.99,
+                window_secs: 20.0,
                 outside: 12_000.0,
                 latency: Latency { p50: Some(0.000_012), p95: None, p99: Some(0.001) },
                 ..Load::default()

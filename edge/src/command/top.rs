@@ -76,23 +76,16 @@ pub(super) fn screen(board: &Board, shown: usize, is_coloured: bool) -> Vec<Stri
     let bold = |text: String| painted(&text, Colour::Bold, is_coloured);
     let state = if board.state == "ready" { Colour::Plain } else { Colour::Yellow };
     let mut lines = vec![
-        format!(
-            "verge-edge {} {}, {} of memory, {:.2} cores; rates of the last {}",
-            board.version,
-            painted(&board.state, state, is_coloured),
-            bytes(board.resident_bytes),
-            board.cores,
-            span(board.window_secs),
-        ),
+        head(board, state, is_coloured),
         String::new(),
-        format!(
+        cut(&format!(
             "requests {:>8}/s   hits {:>7}   by bytes {:>7}   out {}/s   in {}/s",
             count(board.requests),
             percent(board.hit_ratio),
             percent(board.byte_hit_ratio),
             bytes(board.sent_bytes),
             bytes(board.origin_bytes),
-        ),
+        )),
         format!(
             "connections {} of {}   fetches {}",
             count(board.connections),
@@ -136,6 +129,26 @@ pub(super) fn screen(board: &Board, shown: usize, is_coloured: bool) -> Vec<Stri
     lines
 }
 
+/// The widest line.
+const COLUMNS: usize = 80;
+
+/// A line, cut where a screen ends.
+fn cut(line: &str) -> String {
+    fitted(line, COLUMNS).trim_end().to_owned()
+}
+
+fn head(board: &Board, colour: Colour, is_coloured: bool) -> String {
+    let name = format!("verge-edge {} ", fitted(&board.version, 20).trim_end());
+    let rest = format!(
+        ", {} of memory, {:.2} cores; rates of the last {}",
+        bytes(board.resident_bytes),
+        board.cores,
+        span(board.window_secs),
+    );
+    let room = COLUMNS.saturating_sub(name.chars().count() + board.state.chars().count());
+    format!("{name}{}{}", painted(&board.state, colour, is_coloured), fitted(&rest, room).trim_end())
+}
+
 fn latency(name: &str, latency: Latency) -> String {
     format!(
         "{name:<12} p50 {:>9}   p95 {:>9}   p99 {:>9}",
@@ -145,16 +158,28 @@ fn latency(name: &str, latency: Latency) -> String {
     )
 }
 
+/// As many as fit in a line. If not all do, those that are bad come first.
 fn shares(name: &str, shares: &[Share], is_coloured: bool) -> String {
-    let share = |share: &Share| {
-        let is_bad = matches!(&*share.name, "5xx" | "failed") && share.rate > 0.0;
-        painted(
-            &format!("{} {}/s", share.name, count(share.rate)),
-            if is_bad { Colour::Red } else { Colour::Plain },
-            is_coloured,
-        )
-    };
-    format!("{name} {}", shares.iter().map(share).collect::<Vec<_>>().join("   "))
+    let is_bad = |share: &Share| matches!(&*share.name, "5xx" | "failed") && share.rate > 0.0;
+    let (mut line, mut columns) = (name.to_owned(), name.chars().count());
+    let mut shares: Vec<(&Share, String)> =
+        shares.iter().map(|share| (share, format!("{} {}/s", share.name, count(share.rate)))).collect();
+    let all = shares.iter().map(|(_, text)| text.chars().count() + 3).sum::<usize>();
+    if columns + all > COLUMNS {
+        shares.sort_by_key(|(share, _)| !is_bad(share));
+    }
+    for (at, (share, text)) in shares.iter().enumerate() {
+        let gap = if at == 0 { " " } else { "   " };
+        columns += gap.len() + text.chars().count();
+        // One column is left to say that there are more.
+        if columns >= COLUMNS {
+            line.push('…');
+            break;
+        }
+        let colour = if is_bad(share) { Colour::Red } else { Colour::Plain };
+        line += &format!("{gap}{}", painted(text, colour, is_coloured));
+    }
+    line
 }
 
 fn store(tier: &Tier, is_coloured: bool) -> String {
@@ -167,7 +192,7 @@ fn store(tier: &Tier, is_coloured: bool) -> String {
         count(tier.evicted),
         count(tier.errors),
     );
-    painted(&line, if tier.is_up { Colour::Plain } else { Colour::Red }, is_coloured)
+    painted(&cut(&line), if tier.is_up { Colour::Plain } else { Colour::Red }, is_coloured)
 }
 
 fn site(site: &SiteBoard, is_coloured: bool) -> String {
@@ -178,7 +203,7 @@ fn site(site: &SiteBoard, is_coloured: bool) -> String {
         percent(site.hit_ratio),
         count(site.errors)
     );
-    painted(&line, if site.errors > 0.0 { Colour::Yellow } else { Colour::Plain }, is_coloured)
+    painted(&cut(&line), if site.errors > 0.0 { Colour::Yellow } else { Colour::Plain }, is_coloured)
 }
 
 fn origin(origin: &OriginBoard, is_coloured: bool) -> String {
@@ -191,7 +216,7 @@ fn origin(origin: &OriginBoard, is_coloured: bool) -> String {
         seconds(origin.mean_secs),
         count(errors)
     );
-    painted(&line, colour, is_coloured)
+    painted(&cut(&line), colour, is_coloured)
 }
 
 #[cfg(test)]
@@ -233,6 +258,49 @@ mod tests {
             "{lines:#?}"
         );
         assert!(screen(&board(), SHOWN, true).concat().contains("\x1b[31m"));
+    }
+
+    #[test]
+    fn a_screen_of_a_busy_edge_fits_too() {
+        let share = |name: &str| Share { name: name.into(), rate: 99_999.0, total: 1e12 };
+        let names = ["hit", "stale", "revalidated", "miss", "collapsed", "pass", "refused", "failed"];
+        let busy = Board {
+            version: "10.20.30".into(),
+            state: "not ready".into(),
+            requests: 999_999.0,
+            hit_ratio: Some(1.0),
+            byte_hit_ratio: Some(1.0),
+            sent_bytes: 1023.9 * (1 << 20) as f64,
+            origin_bytes: 1023.9 * (1 << 20) as f64,
+            resident_bytes: 1023.9 * (1 << 20) as f64,
+            cores: 127.99,
+            window_secs: 20.0,
+            outcomes: names.map(share).into(),
+            statuses: ["1xx", "2xx", "3xx", "4xx", "5xx"].map(share).into(),
+            disks: vec![
+                Tier {
+                    name: "/var/cache/verge-edge/disk".into(),
+                    bytes: 1023.9 * (1_u64 << 30) as f64,
+                    capacity_bytes: Some(1023.9 * (1_u64 << 30) as f64),
+                    objects: 999_999.0,
+                    evicted: 99_999.0,
+                    errors: 99_999.0,
+                    ..Tier::default()
+                };
+                9
+            ],
+            ..board()
+        };
+        for is_coloured in [false, true] {
+            let lines = screen(&busy, SHOWN, is_coloured);
+            for line in &lines {
+                let plain = ["\x1b[0m", "\x1b[1m", "\x1b[31m", "\x1b[33m"];
+                let plain = plain.iter().fold(line.clone(), |line, code| line.replace(code, ""));
+                assert!(plain.chars().count() <= 80, "{} columns: {line}", plain.chars().count());
+            }
+            let cache = lines.iter().find(|line| line.starts_with("cache")).unwrap();
+            assert!(cache.contains("failed") && cache.contains("stale") && cache.ends_with('…'), "{cache}");
+        }
     }
 
     #[test]
