@@ -97,7 +97,7 @@ impl AdminTable {
             ),
             Some(_) => (
                 "the admin listener is reachable from other machines",
-                "everybody who reaches it can read /metrics; use a loopback address if you can",
+                "who reaches it reads /healthz and /readyz without a token, and all else needs one; use a loopback address if you can",
             ),
         };
         Some(Fault::new(listen.span(), message).help(help))
@@ -214,6 +214,7 @@ mod tests {
         assert!(told("listen = \"192.0.2.1:9301\"").contains("tokens can be read on the way"));
         let over_tls = told(&format!("listen = \"192.0.2.1:9301\"\n{TLS}"));
         assert!(over_tls.contains("reachable from other machines\n"), "{over_tls}");
+        assert!(over_tls.contains("without a token, and all else needs one"), "{over_tls}");
         assert_eq!(told("listen = \"unix:/run/a.sock\""), "");
     }
 }

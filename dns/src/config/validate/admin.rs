@@ -65,7 +65,7 @@ pub(super) fn exposed(written: &file::Admin, at: At<'_>) -> Option<Warning> {
         ),
         Some(_) => (
             "the admin listener is reachable from other machines",
-            "metrics then need the token too; use a loopback address if you can",
+            "who reaches it reads /healthz and /readyz without a token, and all else needs one; use a loopback address if you can",
         ),
     };
     Some(Warning { place: at(listen.span()), message: message.to_owned(), help: help.to_owned() })
