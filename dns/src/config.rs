@@ -10,7 +10,7 @@
 //! networks", and a prefix that holds every address is refused.
 
 mod admin;
-mod database;
+pub(crate) mod database;
 mod file;
 mod level;
 mod place;
@@ -156,6 +156,11 @@ impl Config {
     /// Whether there is a listener of the outside.
     pub(crate) fn has_outside(&self) -> bool {
         !self.listen.is_empty() || !self.encrypted.is_empty()
+    }
+
+    /// Why the database of places could not be read; none if it was, or if there is none.
+    pub(crate) fn database_fault(&self) -> Option<ConfigError> {
+        self.database.as_ref()?.fault()
     }
 
     /// How zones are served. The secrets of cookies are not in the config, only where they are.
@@ -385,12 +390,16 @@ pub struct Warning {
 }
 
 /// Reads and checks the file at `path`, and the database that it names. Relative paths in it start at its folder.
+///
+/// A database that cannot be read is no error, since it is optional: see [`Database::fault`].
 pub fn load(path: &Path) -> Result<Config, ConfigError> {
     let text = std::fs::read_to_string(path)
         .map_err(|source| ConfigError::Unreadable { path: path.to_path_buf(), source })?;
     let mut config = parse(&text, path.parent().unwrap_or(Path::new("")), path)?;
-    if let Some(database) = &mut config.database {
-        config.steer.places = Arc::new(database.read(&config.steer.places)?);
+    if let Some(database) = &mut config.database
+        && let Some(places) = database.read(&config.steer.places)
+    {
+        config.steer.places = Arc::new(places);
     }
     Ok(Config { file: Some(path.to_path_buf()), ..config })
 }

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::{Failure, Format, RULES_PAGE, Shape, Source, json, say, zones};
 use crate::catalog::report::{Report, State, ZoneReport};
 use crate::clock;
-use crate::config::{self, Config, Quorum, Tls, Warning};
+use crate::config::{self, Config, ConfigError, Quorum, Tls, Warning};
 use crate::explain::shown::{HiddenRecord, hidden_of, undecided_of};
 use crate::serve::{self, Standing};
 use crate::zone::check;
@@ -67,6 +67,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
             |problem: Problem| Problem { message: format!("[admin] {}", problem.message), ..problem };
         report.nameless.extend(own.and_then(problem_of_certificate).map(of_admin));
         report.nameless.extend(problem_of_keys(config));
+        report.nameless.extend(problem_of_database(config));
         report.nameless.extend(config.quorum.as_ref().and_then(problem_of_quorum));
     }
     let mut warnings = config.as_ref().map_or_else(Vec::new, |config| config.warnings.clone());
@@ -149,6 +150,15 @@ fn problem_of_quorum(quorum: &Quorum) -> Option<Problem> {
 fn problem_of_keys(config: &Config) -> Option<Problem> {
     let message = serve::keys(&config.keys).err()?.to_string();
     Some(Problem { severity: Severity::Error, code: "key", at: None, message, help: None })
+}
+
+/// A server goes on without its database of places.
+fn problem_of_database(config: &Config) -> Option<Problem> {
+    let ConfigError::Invalid { place, message, help } = config.database.as_ref()?.fault()? else {
+        return None;
+    };
+    let message = format!("{}:{}:{}: {message}", place.path.display(), place.line, place.column);
+    Some(Problem { severity: Severity::Error, code: "database", at: None, message, help })
 }
 
 fn hidden(zone: &ZoneReport) -> Vec<HiddenRecord> {

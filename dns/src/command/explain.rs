@@ -46,6 +46,9 @@ fn parse_type(text: &str) -> Result<Type, &'static str> {
 
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let zones = zones::load(&args.zones, &args.source)?;
+    if let Some(fault) = zones.config.as_ref().and_then(Config::database_fault) {
+        eprintln!("{fault}\nnote: prefixes alone say where clients are");
+    }
     let world = zones.loaded.world.expect("the first load always makes a world");
     let live = live(&world, zones.config.as_ref());
     let has_inside = zones.config.as_ref().is_some_and(Config::has_inside);

@@ -24,8 +24,10 @@ pub struct Database {
     pub(crate) wanted: Vec<Wanted>,
     /// Where the config names it.
     pub(super) place: Place,
-    /// The file as it was when it was read.
-    read: Option<Stamp>,
+    /// The file as it was when it was read last, or when that failed.
+    tried: Option<Stamp>,
+    /// Why it could not be read then.
+    fault: Option<String>,
 }
 
 /// Device, inode, length and time of the last change, in seconds and nanoseconds.
@@ -38,27 +40,36 @@ fn stamp(path: &Path) -> Option<Stamp> {
 
 impl Database {
     pub(super) fn new(path: PathBuf, wanted: Vec<Wanted>, place: Place) -> Self {
-        Self { path, wanted, place, read: None }
+        Self { path, wanted, place, tried: None, fault: None }
     }
 
-    /// Whether there is another file now than was read.
+    /// Whether there is another file now than the one that was tried last.
     pub(crate) fn is_new(&self) -> bool {
         let now = stamp(&self.path);
-        now.is_some() && now != self.read
+        now.is_some() && now != self.tried
     }
 
-    /// Puts the networks that it knows into places.
-    pub(super) fn read(&mut self, places: &Places) -> Result<Places, ConfigError> {
-        let before = stamp(&self.path);
-        let networks = networks(&self.path, &self.wanted).map_err(|error| ConfigError::Invalid {
+    /// Puts the networks that it knows into places; none if it cannot be read, and then it has a [`fault`](Self::fault).
+    pub(crate) fn read(&mut self, places: &Places) -> Option<Places> {
+        self.tried = stamp(&self.path);
+        let networks = networks(&self.path, &self.wanted);
+        self.fault = networks.as_ref().err().cloned();
+        networks.ok().map(|networks| places.with_networks(networks))
+    }
+
+    /// Why the file could not be read when it was tried last; none if it was read. Places go by prefixes, and by networks that were
+    /// read before.
+    pub fn fault(&self) -> Option<ConfigError> {
+        let fault = self.fault.as_ref()?;
+        Some(ConfigError::Invalid {
             place: self.place.clone(),
-            message: format!("the database {} cannot be read: {error}", self.path.display()),
-            help: Some("write the path of a file in MaxMind's format, as GeoLite2-Country.mmdb; put a new one in place as a whole".to_owned()),
-        })?;
-        self.read = before;
-        Ok(places.with_networks(networks))
+            message: format!("the database {} cannot be read: {fault}", self.path.display()),
+            help: Some(HELP.to_owned()),
+        })
     }
 }
+
+const HELP: &str = "write the path of a file in MaxMind's format, as GeoLite2-Country.mmdb; put a new one in place as a whole";
 
 fn networks(path: &Path, wanted: &[Wanted]) -> Result<Vec<(IpNet, u16)>, String> {
     let told = |error: maxminddb::MaxMindDbError| error.to_string();
@@ -104,4 +115,4 @@ fn found(record: &geoip2::City<'_>) -> Found {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

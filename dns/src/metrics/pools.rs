@@ -3,13 +3,13 @@
 use std::cmp::Reverse;
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock};
 
 use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue};
 use prometheus_client::metrics::MetricType;
 use serde::{Deserialize, Serialize};
 
-use super::counter;
+use super::{counter, lock};
 use crate::steer::Pool;
 use crate::steer::decide::Known;
 use crate::steer::health::State;
@@ -172,7 +172,11 @@ pub(crate) struct Steered {
 
 /// Where the pools are known; nowhere in a server that does not run.
 #[derive(Default)]
-pub(crate) struct PoolSource(OnceLock<Box<dyn Fn() -> Steered + Send + Sync>>);
+pub(crate) struct PoolSource {
+    source: OnceLock<Box<dyn Fn() -> Steered + Send + Sync>>,
+    /// Whether the database of places was read; none without one.
+    is_read: Mutex<Option<bool>>,
+}
 
 impl fmt::Debug for PoolSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -183,12 +187,17 @@ impl fmt::Debug for PoolSource {
 impl PoolSource {
     /// The first one counts.
     pub(crate) fn set(&self, source: impl Fn() -> Steered + Send + Sync + 'static) {
-        let _ = self.0.set(Box::new(source));
+        let _ = self.source.set(Box::new(source));
+    }
+
+    /// Whether the database of places could be read when it was tried last; none without one.
+    pub(crate) fn database_is_read(&self, is_read: Option<bool>) {
+        *lock(&self.is_read) = is_read;
     }
 
     /// The pools and name servers of now.
     pub(crate) fn get(&self) -> Steered {
-        self.0.get().map(|source| source()).unwrap_or_default()
+        self.source.get().map(|source| source()).unwrap_or_default()
     }
 
     pub(super) fn encode(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
@@ -219,7 +228,10 @@ impl PoolSource {
         for node in &nodes {
             metric.encode_family(&[("node", &*node.node)])?.encode_gauge(&u64::from(node.counts))?;
         }
-        Ok(())
+        let Some(is_read) = *lock(&self.is_read) else { return Ok(()) };
+        let help = "Whether the database of places could be read when it was tried last: 1; not: 0";
+        let mut metric = encoder.encode_descriptor("steer_database_read", help, None, MetricType::Gauge)?;
+        metric.encode_gauge(&u64::from(is_read))
     }
 }
 

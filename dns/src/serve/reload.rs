@@ -1,6 +1,7 @@
 //! Zone files to worlds while the server runs: on a thread of its own, everything checked, one atomic swap.
 
 pub(super) mod catalogs;
+mod database;
 mod pausing;
 mod restart;
 mod service;
@@ -30,7 +31,7 @@ use crate::catalog::report::Report;
 use crate::catalog::signatures::Signatures;
 use crate::catalog::{Catalog, FolderError, Loaded, Unsettled, log};
 use crate::clock;
-use crate::config::{self, Config, ConfigError, Database};
+use crate::config::{self, Config, ConfigError};
 use crate::log::recent::OPEN;
 use crate::world::World;
 
@@ -75,6 +76,11 @@ pub(super) fn first(
     secrets: Held,
     asks: Option<&mut Unsettled>,
 ) -> Result<(Catalog, World, Report), FolderError> {
+    if let Some(fault) = config.database_fault() {
+        tracing::error!(
+            "the database of places cannot be read; prefixes alone say where clients are\n{fault}"
+        );
+    }
     let terms = secrets.over(config.terms());
     let mut catalog = Catalog::new(vec![config.zones.clone()], terms);
     if let Some(unsettled) = asks {
@@ -255,10 +261,7 @@ impl Follow {
         if !self.config.reload.watch {
             return;
         }
-        if self.config.database.as_ref().is_some_and(Database::is_new) {
-            tracing::info!("the database of places has changed");
-            self.reload_config();
-        }
+        self.follow_database();
         for _ in 0..MOST_ROUNDS {
             self.load();
             if !self.mend_watch() {
@@ -347,6 +350,7 @@ impl Follow {
 
     fn try_config(&mut self, path: &Path) -> Result<(), BadConfig> {
         let mut new = config::load(path).map_err(BadConfig::Config)?;
+        database::keep_networks(&mut new, &self.config);
         new.members = self.members_of(&new);
         let secrets = Held::load(&new, Some((&self.config, &self.secrets))).map_err(BadConfig::Secret)?;
         let terms = self.service.admin.as_ref().zip(new.admin.as_ref());

@@ -1,6 +1,7 @@
 //! Whole servers on loopback, on ports that the system gives.
 
 mod catalogs;
+mod database;
 mod leaks;
 mod matrix;
 mod mutual;

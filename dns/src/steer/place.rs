@@ -79,6 +79,17 @@ impl Places {
         Self { known, ..self.clone() }
     }
 
+    /// With the networks that `before` knows by a database, each in the place that has the same name here.
+    pub fn with_networks_of(&self, before: &Self) -> Self {
+        let same = |place: &Place| (0_u16..).zip(&self.places).find(|(_, own)| own.name == place.name);
+        let now: Vec<Option<u16>> = before.places.iter().map(|it| same(it).map(|(at, _)| at)).collect();
+        let moved = |range: &Range| {
+            let place = now.get(usize::from(range.place)).copied().flatten()?;
+            Some(Range { place, ..*range })
+        };
+        Self { known: before.known.iter().filter_map(moved).collect(), ..self.clone() }
+    }
+
     /// All of them.
     pub fn all(&self) -> &[Place] {
         &self.places
@@ -175,6 +186,29 @@ mod tests {
         let prefixes: Vec<(IpNet, u16)> =
             prefixes.iter().map(|(net, place)| (net.parse().unwrap(), *place)).collect();
         Places::new(["eu", "us", "lab"].map(place).to_vec(), &prefixes)
+    }
+
+    #[test]
+    fn networks_of_before_stay_in_the_place_that_has_their_name() {
+        let places = |names: &[&str], prefixes: &[(IpNet, u16)]| {
+            let place = |name: &&str| Place { name: (*name).to_owned(), near: Vec::new() };
+            Places::new(names.iter().map(place).collect(), prefixes)
+        };
+        let net = |text: &str| text.parse::<IpNet>().unwrap();
+        let before = places(&["eu", "us", "as"], &[]).with_networks([
+            (net("192.0.2.0/24"), 0),
+            (net("198.51.100.0/24"), 1),
+            (net("203.0.113.0/24"), 2),
+        ]);
+        let now = places(&["us", "sa", "eu"], &[(net("192.0.2.0/28"), 1)]).with_networks_of(&before);
+        for (address, place) in [
+            ([192, 0, 2, 1], Some(1)),
+            ([192, 0, 2, 99], Some(2)),
+            ([198, 51, 100, 1], Some(0)),
+            ([203, 0, 113, 1], None),
+        ] {
+            assert_eq!(now.find(address.into()), place, "{address:?}");
+        }
     }
 
     #[test]

@@ -63,6 +63,12 @@ impl Value<'_> {
     }
 }
 
+/// A database of IPv4 networks and the countries that they are in.
+pub(crate) fn of_countries(networks: &[(&str, &'static str)]) -> Vec<u8> {
+    let networks: Vec<_> = networks.iter().map(|(net, code)| (*net, country("EU", code))).collect();
+    database(&networks)
+}
+
 /// A database of IPv4 networks and their records.
 fn database(networks: &[(&str, Value<'_>)]) -> Vec<u8> {
     let mut nodes: Vec<[Option<usize>; 2]> = vec![[None; 2]];
@@ -165,18 +171,24 @@ fn the_networks_of_a_database_are_clients_of_places_and_a_new_file_is_noticed() 
 }
 
 #[test]
-fn a_database_that_cannot_be_read_is_an_error_at_its_place() {
+fn a_database_that_cannot_be_read_is_a_fault_at_its_place_and_the_rest_of_the_config_holds() {
     let folder = tempfile::tempdir().unwrap();
     let (config, path) = (folder.path().join("dns.toml"), folder.path().join("geo.mmdb"));
     fs::write(&config, CONFIG).unwrap();
     let good = database(&[("198.51.100.0/24", country("EU", "DE"))]);
     for bad in [None, Some(&b""[..]), Some(b"zone file"), Some(&good[..good.len() / 2])] {
         bad.into_iter().for_each(|bad| fs::write(&path, bad).unwrap());
-        let error = load(&config).unwrap_err().to_string();
+        let read = load(&config).unwrap();
+        let database = read.database.as_ref().unwrap();
+        let error = database.fault().unwrap().to_string();
         assert!(
             error.contains("dns.toml:4:12: error: the database") && error.contains("geo.mmdb"),
             "{error}"
         );
+        assert!(!database.is_new(), "the same file is not tried again");
+        let places = &read.steer.places;
+        let find = |last| places.find([198, 51, 100, last].into());
+        assert_eq!((find(9), find(99)), (Some(1), None), "prefixes alone say where clients are");
     }
     for (place, expected) in [
         ("countries = [\"de\"]", "`de` is no country"),

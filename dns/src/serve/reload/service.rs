@@ -69,6 +69,7 @@ impl Service {
         let is_numbered = !config.transfers.is_empty() || !config.updates.is_empty();
         self.numbers.keep_in(is_numbered.then_some(config.state.as_path()), today());
         self.journals = config.journals();
+        self.tell_database(config);
         let addresses = |listen: &[SocketAddr]| listen.iter().map(SocketAddr::ip).collect::<Vec<IpAddr>>();
         let outside = addresses(&config.listen);
         let inside = [addresses(&config.internal.listen), outside.clone()].concat();
@@ -82,6 +83,12 @@ impl Service {
         };
         // The taker of zones is gone only when the server ends.
         let _ = self.plans.send(Plans { rules, zones: config.all_secondaries().map(plan).collect() });
+    }
+
+    /// Metrics show whether the database of places could be read.
+    pub(super) fn tell_database(&self, config: &Config) {
+        let is_read = config.database.as_ref().map(|database| database.fault().is_none());
+        self.metrics.pools.database_is_read(is_read);
     }
 
     /// Nobody takes over after all.
