@@ -413,3 +413,33 @@ fn a_zone_file_with_errors_takes_no_update() {
     fs::remove_file(&path).unwrap();
     assert_ne!(server.update("outer", &add("newest.example.com.", address(7))), 0);
 }
+
+#[test]
+fn a_pool_outlasts_an_update_that_replaces_its_marked_record_and_a_restart() {
+    let folder = two_sided("pool A 203.0.113.10 ; verge: steer\n");
+    let owner = "pool.example.com.";
+    let is_pool = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_verge-dns"));
+        let args = ["explain", "pool.example.com", "A", "--from", "192.0.2.1", "--config", "dns.toml"];
+        let out = command.current_dir(folder.path()).args(args).output().unwrap();
+        let text = String::from_utf8(out.stdout).unwrap();
+        text.contains("pool.example.com. is a pool")
+    };
+    let server = Server::start(folder.path());
+    assert!(is_pool());
+    assert_eq!(server.update("outer", &delete_all(owner, RecordType::A)), 0);
+    assert!(!is_pool());
+    assert_eq!(server.update("outer", &add(owner, address(11))), 0);
+    assert_eq!(server.update("outer", &add(owner, address(12))), 0);
+    assert!(is_pool());
+    drop(server);
+    let server = Server::start(folder.path());
+    assert_eq!(server.sees("outer", owner, RecordType::A), ["203.0.113.11", "203.0.113.12"]);
+    assert!(is_pool());
+    // Both are one update's now, and the file is written anew.
+    drop(server);
+    let mut fold = Command::new(env!("CARGO_BIN_EXE_verge-dns"));
+    let fold = fold.current_dir(folder.path()).args(["fold", "example.com", "--config", "dns.toml"]);
+    assert!(fold.status().unwrap().success());
+    assert!(is_pool());
+}

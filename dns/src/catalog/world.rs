@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::Catalog;
 use super::report::ZoneReport;
+use crate::name::Name;
 use crate::steer::Pools;
 use crate::transfer::Versions;
 use crate::view::View;
@@ -13,6 +14,11 @@ use crate::zone::privacy::is_internal_zone;
 use crate::zone::set::{Served, Zones};
 
 impl Catalog {
+    /// Whether the config makes a pool of this name.
+    pub(crate) fn steers(&self, name: &Name) -> bool {
+        self.terms.steer.named(name).is_some()
+    }
+
     pub(super) fn world(&self, zones: &[ZoneReport]) -> World {
         let (mut public, mut internal) = (Zones::default(), Zones::default());
         let mut catalogs = <[View; 2]>::default();

@@ -2,7 +2,7 @@
 //!
 //! Invariant: the file that is put in place says, read again, just what file and journal said together; else nothing is done.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -17,7 +17,7 @@ use crate::name::Name;
 use crate::update::Overlay;
 use crate::zone::file::has_marks;
 use crate::zone::text::write_record;
-use crate::zone::{Position, Record, Zone};
+use crate::zone::{Marks, Position, Record, Zone};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -103,8 +103,12 @@ fn line(record: &Record) -> String {
 /// The text in which the records are those of `expected`; what lies over the file has its place in the file of index `journal`.
 fn edited(text: &str, zone: &Zone, expected: &[Record], journal: u32) -> Result<String, String> {
     let mut lines: Vec<Option<String>> = text.split('\n').map(|line| Some(line.to_owned())).collect();
-    let stays: HashSet<Position> =
-        expected.iter().filter(|record| record.at.file != journal).map(|record| record.at).collect();
+    let marks: HashMap<Position, Marks> =
+        zone.records.iter().map(|record| (record.at, record.marks())).collect();
+    // A record that has another mark now, since the one beside it is gone, is written anew.
+    let is_same = |record: &&Record| marks.get(&record.at).is_some_and(|marks| *marks == record.marks());
+    let of_file = expected.iter().filter(|record| record.at.file != journal);
+    let stays: HashSet<Position> = of_file.filter(is_same).map(|record| record.at).collect();
     for record in zone.records.iter().filter(|record| !stays.contains(&record.at)) {
         let at = record.at.line.saturating_sub(1) as usize;
         if record.at.file != 0 || at >= lines.len() {
@@ -127,7 +131,7 @@ fn edited(text: &str, zone: &Zone, expected: &[Record], journal: u32) -> Result<
     if !made.ends_with('\n') {
         made.push('\n');
     }
-    for added in expected.iter().filter(|record| record.at.file == journal) {
+    for added in expected.iter().filter(|record| record.at.file == journal || !stays.contains(&record.at)) {
         writeln!(made, "{}", line(added)).expect("a String takes any text");
     }
     Ok(made)
@@ -234,6 +238,18 @@ mod tests {
                 vec![marked(address("a.ex", 1), Mark::Outside)],
                 None,
                 "a.ex. 60 IN A 192.0.2.1\n",
+            ),
+            (
+                "a A 192.0.2.1 ; verge: public steer\na A 192.0.2.2 ; verge: public\n",
+                vec![],
+                Some(address("a.ex", 1)),
+                "a.ex. 60 IN A 192.0.2.2 ; verge: public ; verge: steer\n",
+            ),
+            (
+                "a A 192.0.2.1 ; verge: steer\n",
+                vec![Record { steer: true, ..address("a.ex", 2) }, address("a.ex", 3)],
+                Some(address("a.ex", 1)),
+                "a.ex. 60 IN A 192.0.2.2 ; verge: steer\na.ex. 60 IN A 192.0.2.3\n",
             ),
         ] {
             let overlay =

@@ -279,8 +279,19 @@ impl Task<'_> {
         let Some(loaded) = loaded? else { return Ok(None) };
         let now = clock::moment().unix_seconds;
         journal.commit(&self.submitted.key, now).map_err(unwritten)?;
+        self.tell_lost_pools(catalog);
         tidy(journal, &overlay, self.submitted, now);
         Ok(Some(loaded))
+    }
+
+    /// A mark that only an update had kept goes with its record where other records stand beside it.
+    fn tell_lost_pools(&self, catalog: &Catalog) {
+        let apex = &self.submitted.apex;
+        let Some((_, zone)) = catalog.zones().find(|(own, _)| *own == apex) else { return };
+        for name in self.there.unmarked_in(&zone.records).iter().filter(|name| !catalog.steers(name)) {
+            tracing::warn!(zone = %apex, %name,
+                "an update has taken the mark of a pool away: its addresses are no longer checked; write `; verge: steer` behind one of them");
+        }
     }
 }
 

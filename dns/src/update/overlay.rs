@@ -152,7 +152,8 @@ impl Overlay {
     /// The zone's records: those of the file, and what is added with its place in the file of this index.
     ///
     /// Of what stands in the file, its author says who sees it, although an update has given it another TTL. If its author
-    /// gave it to one side alone, and an update to the other, both have it, by the rules.
+    /// gave it to one side alone, and an update to the other, both have it, by the rules. A name that the file marks as a pool stays
+    /// one, whatever becomes of the record at which the mark stands.
     pub fn over(&self, file: Vec<Record>, journal: u32) -> Vec<Record> {
         let touched = self.added.iter().chain(self.hidden.iter());
         let touched: HashMap<(&Name, Type), ()> =
@@ -192,6 +193,26 @@ impl Overlay {
             }
             records.push(placed);
         }
+        let lost = taken_out.into_iter().filter(|(_, marks)| marks.steer);
+        keep_pools(&mut records, lost.map(|((owner, ..), _)| (owner, ())).collect());
         records
     }
+}
+
+/// Marks an address of each of these names that has addresses and no mark.
+fn keep_pools(records: &mut [Record], mut names: HashMap<Name, ()>) {
+    if names.is_empty() {
+        return;
+    }
+    for record in records.iter().filter(|record| record.steer) {
+        names.remove(&record.owner);
+    }
+    for record in records.iter_mut().filter(|record| is_address(record)) {
+        record.steer |= names.remove(&record.owner).is_some();
+    }
+}
+
+/// Whether it can be the member of a pool.
+pub(super) fn is_address(record: &Record) -> bool {
+    matches!(record.rtype, Type::A | Type::AAAA)
 }

@@ -2,9 +2,11 @@
 //!
 //! Invariant: a key of one side neither deletes what only the other side sees, nor makes it seen by adding the same.
 //! Invariant: what a key of the inside adds is for the inside, unless its policy says that it publishes.
+//! Invariant: the mark of a pool is its name's. An address that comes to a pool has it, so that the pool outlasts the record that had it.
 
-use super::overlay::{Data, data};
+use super::overlay::{Data, data, is_address};
 use super::{Overlay, Step};
+use crate::name::Name;
 use crate::transfer::Change;
 use crate::view::Which;
 use crate::zone::hash::HashMap;
@@ -14,6 +16,8 @@ use crate::zone::{Mark, Marks, Record};
 #[derive(Clone, Debug, Default)]
 pub struct There {
     records: HashMap<Data, (Record, bool)>,
+    /// Names with a record that is marked to make pools.
+    steered: HashMap<Name, ()>,
 }
 
 impl There {
@@ -22,9 +26,26 @@ impl There {
         let about = || change.gone.iter().chain(&change.come);
         let sets: HashMap<_, ()> = about().map(|record| ((&record.owner, record.rtype), ())).collect();
         let wanted: HashMap<Data, ()> = about().map(|record| (data(record), ())).collect();
+        let names: HashMap<_, ()> = about().map(|record| (&record.owner, ())).collect();
+        let marked = zone.iter().filter(|record| record.steer && names.contains_key(&record.owner));
+        let steered = marked.map(|record| (record.owner.clone(), ())).collect();
         let of_sets = zone.iter().filter(|record| sets.contains_key(&(&record.owner, record.rtype)));
         let all = of_sets.map(|record| (data(record), (record.clone(), in_file(record))));
-        Self { records: all.filter(|(data, _)| wanted.contains_key(data)).collect() }
+        Self { records: all.filter(|(data, _)| wanted.contains_key(data)).collect(), steered }
+    }
+
+    /// The pools by marks that the change touches, of which nothing in the zone as it is now says that they are pools, although they
+    /// have addresses.
+    pub fn unmarked_in(&self, zone: &[Record]) -> Vec<Name> {
+        if self.steered.is_empty() {
+            return Vec::new();
+        }
+        let mut marked: HashMap<&Name, bool> = HashMap::default();
+        let is_member = |record: &&Record| is_address(record) && self.steered.contains_key(&record.owner);
+        for record in zone.iter().filter(is_member) {
+            *marked.entry(&record.owner).or_default() |= record.steer;
+        }
+        marked.into_iter().filter(|(_, is_marked)| !is_marked).map(|(name, _)| name.clone()).collect()
     }
 
     fn find(&self, record: &Record) -> Option<&(Record, bool)> {
@@ -121,16 +142,21 @@ impl Overlay {
         author: Author,
         publishes: impl Fn(&Record) -> bool,
     ) -> Step {
-        let own = Marks { seen_by: Some(author.own()), steer: false };
+        let steer = is_address(come) && there.steered.contains_key(&come.owner);
+        let add = |seen_by| Step::Add(marked(come, Marks { seen_by, steer }));
+        let own = Some(author.own());
         if author.is_alone || there.find(come).is_some() {
-            return Step::Add(marked(come, own));
+            return add(own);
         }
         match self.hidden.find(come) {
-            Some(hidden) if hidden.mark == Some(author.others()) => Step::Add(marked(come, own)),
+            Some(hidden) if hidden.mark == Some(author.others()) => add(own),
             Some(hidden) if hidden.ttl == come.ttl => Step::Show(hidden.clone()),
-            Some(hidden) => Step::Add(marked(come, hidden.marks())),
-            None if author.view == Which::Internal && !publishes(come) => Step::Add(marked(come, own)),
-            None => Step::Add(marked(come, Marks::default())),
+            Some(hidden) => {
+                let Marks { seen_by, steer: was } = hidden.marks();
+                Step::Add(marked(come, Marks { seen_by, steer: was || steer }))
+            }
+            None if author.view == Which::Internal && !publishes(come) => add(own),
+            None => add(None),
         }
     }
 }

@@ -334,6 +334,49 @@ fn an_added_record_has_the_marks_of_the_one_in_the_file_whose_place_it_takes() {
 }
 
 #[test]
+fn a_pool_outlasts_the_record_that_has_its_mark() {
+    let file = "www 60 A 192.0.2.10 ; steer\nwww 60 A 192.0.2.11\nother 60 A 192.0.2.1";
+    let (all, ten) = ("www 60 A 192.0.2.10\nwww 60 A 192.0.2.11", "www 60 A 192.0.2.10");
+    let new = "www 60 A 192.0.2.12\nwww 60 AAAA 2001:db8::12\nwww 60 TXT x\nother 60 A 192.0.2.2";
+    let rest = "other 60 A 192.0.2.1; other 60 A 192.0.2.2";
+    let added = "www 60 A 192.0.2.12 (steer); www 60 AAAA 2001:db8::12 (steer); www 60 TXT \"x\"";
+    for (changes, expected) in [
+        // In one update, and in two.
+        (&[(OUTER, all, new)][..], format!("{rest}; {added}")),
+        (
+            &[(OUTER, all, ""), (OUTER, "", new)],
+            format!("{rest}; {}", added.replacen(" (steer); www 60 TXT", "; www 60 TXT", 1)),
+        ),
+        // The record beside it has it now, also after more updates.
+        (&[(OUTER, ten, "")], "other 60 A 192.0.2.1; www 60 A 192.0.2.11 (steer)".to_owned()),
+        (
+            &[
+                (OUTER, ten, ""),
+                (OUTER, "www 60 A 192.0.2.11", "www 60 A 192.0.2.13"),
+                (OUTER, "www 60 A 192.0.2.13", "www 60 A 192.0.2.14"),
+            ],
+            "other 60 A 192.0.2.1; www 60 A 192.0.2.14 (steer)".to_owned(),
+        ),
+        (
+            &[(INNER, ten, "www 60 A 192.0.2.13")],
+            "other 60 A 192.0.2.1; www 60 A 192.0.2.11; www 60 A 192.0.2.13 (internalsteer)".to_owned(),
+        ),
+        (&[(OUTER, all, "www 60 TXT x")], "other 60 A 192.0.2.1; www 60 TXT \"x\"".to_owned()),
+    ] {
+        assert_eq!(after(file, changes), expected, "{changes:?}");
+    }
+    // A name that the file no longer marks has the mark of what was added while it did.
+    let overlay =
+        Overlay { added: marked("www 60 A 192.0.2.12 ; steer").into_iter().collect(), ..Overlay::default() };
+    assert_eq!(with_marks(&overlay.over(Vec::new(), 1)), "www 60 A 192.0.2.12 (steer)");
+    let file = marked("www 60 A 192.0.2.11");
+    let change = Change { gone: marked("www 60 A 192.0.2.12"), come: Vec::new() };
+    let there = There::of(&change, &overlay.over(file.clone(), 1), |record| record.at.file == 0);
+    assert_eq!(there.unmarked_in(&overlay.over(file.clone(), 1)), []);
+    assert_eq!(there.unmarked_in(&file), [name("www.ex.")], "the log tells of it");
+}
+
+#[test]
 fn a_record_whose_own_ttl_is_another_is_the_same() {
     let file = "www 60 A 192.0.2.1\nwww 90 A 192.0.2.2";
     let both = "www 60 A 192.0.2.1\nwww 60 A 192.0.2.2";
