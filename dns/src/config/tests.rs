@@ -2,6 +2,7 @@ mod catalogs;
 mod listeners;
 mod refused;
 mod secondaries;
+mod steered;
 mod updates;
 
 use super::*;

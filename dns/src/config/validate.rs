@@ -89,6 +89,7 @@ pub(super) fn validate(mut written: File, base: &Path, at: At<'_>) -> Result<Con
     let mut warnings = warnings(internal.get_ref(), written.admin.as_ref(), at);
     warnings.extend(transfers::keyless_insiders(&written.transfer, internal.get_ref(), at));
     warnings.extend(secondaries::unproved(&written.secondary, at));
+    warnings.extend(steer::unproved(written.steer.as_ref(), at));
     let named = named(&written, internal.get_ref(), at);
     check_public(&written.public, &named, at)?;
     let named = [

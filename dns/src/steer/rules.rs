@@ -225,6 +225,16 @@ impl Check {
         !matches!(self, Self::File { .. })
     }
 
+    /// The same check; over HTTPS, certificates lead to these roots.
+    pub fn with_roots(self, roots: Option<PathBuf>) -> Self {
+        match self {
+            Self::Http(Http { tls: Some(_), host, port, path }) => {
+                Self::Http(Http { tls: Some(roots), host, port, path })
+            }
+            other => other,
+        }
+    }
+
     /// Reads `http://{address}:80/path`, `https://name/path`, `tcp://{address}:443` or `file:///path/{address}`.
     pub fn parse(text: &str, roots: Option<PathBuf>) -> Result<Self, &'static str> {
         let (scheme, rest) = text.split_once("://").ok_or(FORMS)?;

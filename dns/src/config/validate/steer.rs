@@ -10,7 +10,7 @@ use toml::Spanned;
 
 use super::{At, invalid, prefixes, within};
 use crate::config::file;
-use crate::config::{ConfigError, Database, Named, NamedMember, POOL_NAME};
+use crate::config::{ConfigError, Database, Named, NamedMember, POOL_NAME, Warning};
 use crate::steer::geo::{Point, Wanted, by_distance};
 use crate::steer::place::{Place, Places};
 use crate::steer::rules::{AllDown, Check, MemberRules, Pace, Shed};
@@ -49,7 +49,8 @@ pub(super) fn steer(
             help,
         ));
     }
-    let defaults = rules(written, &Rules::default(), (base, &places), at)?;
+    let usual_ca = written.ca.as_ref().map(|path| base.join(path));
+    let defaults = rules(written, (&Rules::default(), None), (base, &places), at)?;
     let defaults = Arc::new(defaults);
     let mut settings = Settings { defaults, places, subnet_from, ..Settings::default() };
     for written in pools {
@@ -67,7 +68,8 @@ pub(super) fn steer(
             return Err(invalid(place, message, "write them in [steer], which holds for every pool"));
         }
         let named = name.get_ref().0.clone();
-        let rules = rules(written, &settings.defaults, (base, &settings.places), at)?;
+        let usual = (&*settings.defaults, usual_ca.as_ref());
+        let rules = rules(written, usual, (base, &settings.places), at)?;
         if settings.pools.insert(named.clone(), Arc::new(rules)).is_some() {
             let message = format!("the pool {named} is in two [[steer.pool]]");
             return Err(invalid(at(name.span()), message, "write one"));
@@ -124,14 +126,16 @@ fn wanted(
     places.iter().map(place).collect()
 }
 
+/// `usual` are the rules and the roots for what is not written here.
 fn rules(
     written: file::Steer,
-    usual: &Rules,
+    (usual, usual_ca): (&Rules, Option<&PathBuf>),
     (base, places): (&Path, &Places),
     at: At<'_>,
 ) -> Result<Rules, ConfigError> {
-    let roots = written.ca.map(|path| base.join(path));
-    let check = check(written.check.as_ref(), roots.as_ref(), at)?.or_else(|| usual.check.clone());
+    let roots = written.ca.map(|path| base.join(path)).or_else(|| usual_ca.cloned());
+    let inherited = || usual.check.clone().map(|check| check.with_roots(roots.clone()));
+    let check = check(written.check.as_ref(), roots.as_ref(), at)?.or_else(inherited);
     let interval = |span: &super::Span| (SHORTEST_INTERVAL..=LONGEST_INTERVAL).contains(&span.0);
     let results = |results: &u32| (1..=MOST_RESULTS).contains(results);
     let asked = written.timeout.as_ref().map(|timeout| at(timeout.span()));
@@ -286,6 +290,24 @@ fn member(
         drain: written.drain,
         ..plain
     })
+}
+
+/// Warnings for checks over HTTPS that any certificate passes.
+pub(super) fn unproved(written: Option<&Spanned<file::Steer>>, at: At<'_>) -> Vec<Warning> {
+    let Some(steer) = written.map(Spanned::get_ref) else { return Vec::new() };
+    let pools = steer.pool.iter().map(Spanned::get_ref).filter(|pool| pool.ca.is_none());
+    let of_pool = |pool: &'_ file::Steer| {
+        let members = pool.members.iter().filter_map(|member| member.get_ref().check.as_ref());
+        pool.check.iter().chain(members).cloned().collect::<Vec<_>>()
+    };
+    let checks = std::iter::once(steer).chain(pools).filter(|_| steer.ca.is_none()).flat_map(of_pool);
+    let warning = |check: Spanned<String>| Warning {
+        place: at(check.span()),
+        message: "nothing proves who answers this check: any certificate is believed".to_owned(),
+        help: "add ca = \"edges.pem\", the roots of the members' certificates, to [steer] or to the pool"
+            .to_owned(),
+    };
+    checks.filter(|check| check.get_ref().starts_with("https://")).map(warning).collect()
 }
 
 /// The pools that are named, with their places.
