@@ -190,7 +190,11 @@ impl World {
                 let is_blind = at == BLIND.0 && edge.place == BLIND.1 && BLIND.2.contains(&second);
                 let good = !edge.is_lost && !is_blind;
                 let load = good.then_some((edge.load.min(60.0) * 1000.0) as u16);
-                server.health[it].see(Seen { good, why: String::new(), load, rtt: None }, &pace, now);
+                server.health[it].see(
+                    Seen { good, why: String::new(), load: load.into(), rtt: None },
+                    &pace,
+                    now,
+                );
                 if let Some(load) = server.health[it].load.filter(|_| good) {
                     server.bearing[it].tell(load, self.rules.shed, TTL as u32, now);
                 }

@@ -16,10 +16,28 @@ pub struct Seen {
     pub good: bool,
     /// The event, in a few words.
     pub why: String,
-    /// Thousandths of what the member can bear, if it told.
-    pub load: Option<u16>,
+    /// The load that the member told.
+    pub load: Load,
     /// The time of a round trip, if the check made a connection.
     pub rtt: Option<Duration>,
+}
+
+/// The load that a check was told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Load {
+    /// None.
+    #[default]
+    Untold,
+    /// Thousandths of what the member can bear.
+    Told(u16),
+    /// It told one that cannot be read, so that the load of before is the best guess.
+    Unclear,
+}
+
+impl From<Option<u16>> for Load {
+    fn from(thousandths: Option<u16>) -> Self {
+        thousandths.map_or(Self::Untold, Self::Told)
+    }
 }
 
 /// The state of what is checked.
@@ -96,7 +114,11 @@ impl Health {
         self.why = seen.why;
         // A check that failed tells no load, and the member has not lost its own by that.
         if seen.good {
-            self.load = smoothed(self.load, seen.load);
+            match seen.load {
+                Load::Told(told) => self.load = Some(smoothed(self.load, told)),
+                Load::Untold => self.load = None,
+                Load::Unclear => {}
+            }
             seen.rtt.into_iter().for_each(|rtt| self.rtt.measure(rtt));
         }
         let (found, needed) = match seen.good {
@@ -140,10 +162,9 @@ impl Health {
 
 /// A load moves by half of the way at each check, and the last of it at once: a share that follows every burst would send
 /// the burst on to the next member.
-fn smoothed(before: Option<u16>, told: Option<u16>) -> Option<u16> {
-    let (before, told) = (before, told?);
-    let Some(before) = before.filter(|before| before.abs_diff(told) > 3) else { return Some(told) };
-    Some(if told > before { before + (told - before) / 2 } else { before - (before - told) / 2 })
+fn smoothed(before: Option<u16>, told: u16) -> u16 {
+    let Some(before) = before.filter(|before| before.abs_diff(told) > 3) else { return told };
+    if told > before { before + (told - before) / 2 } else { before - (before - told) / 2 }
 }
 
 #[cfg(test)]
@@ -161,7 +182,7 @@ mod tests {
         let mut health = Health::default();
         let mut states = String::new();
         for (second, result) in (0_u64..).zip(results.chars()) {
-            let seen = Seen { good: result == '+', why: String::new(), load: None, rtt: None };
+            let seen = Seen { good: result == '+', why: String::new(), load: Load::Untold, rtt: None };
             let before = health.state;
             let flip = health.see(seen, &pace(), second * SECOND);
             assert_eq!(flip.map(|flip| flip.to), (before != health.state).then_some(health.state));
@@ -178,7 +199,7 @@ mod tests {
     fn a_load_follows_what_is_told_over_some_checks() {
         let mut health = Health::default();
         let mut told = |load: Option<u16>| {
-            let seen = Seen { good: true, why: String::new(), load, rtt: None };
+            let seen = Seen { good: true, why: String::new(), load: load.into(), rtt: None };
             health.see(seen, &pace(), 0);
             health.load
         };
@@ -192,13 +213,24 @@ mod tests {
     fn a_failed_check_leaves_the_load_until_the_member_is_down() {
         let mut health = Health::default();
         let mut told = |good: bool, load: Option<u16>| {
-            health.see(Seen { good, why: String::new(), load, rtt: None }, &pace(), 0);
+            health.see(Seen { good, why: String::new(), load: load.into(), rtt: None }, &pace(), 0);
             health.load
         };
         assert_eq!(told(true, Some(900)), Some(900));
         assert_eq!([0; 2].map(|_| told(false, None)), [Some(900); 2], "one that is up bears what it bore");
         assert_eq!(told(false, None), None, "it is down");
         assert_eq!(told(true, Some(100)), Some(100), "it begins anew");
+    }
+
+    #[test]
+    fn a_load_that_cannot_be_read_leaves_the_one_of_before() {
+        let mut health = Health::default();
+        let mut told = |load: Load| {
+            health.see(Seen { good: true, why: String::new(), load, rtt: None }, &pace(), 0);
+            health.load
+        };
+        assert_eq!([Load::Told(990), Load::Unclear, Load::Unclear].map(&mut told), [Some(990); 3]);
+        assert_eq!([Load::Untold, Load::Unclear].map(told), [None; 2]);
     }
 
     #[test]
@@ -215,7 +247,7 @@ mod tests {
         let mut run = |good: bool, seconds: u64, health: &mut Health| {
             for _ in 0..seconds {
                 now += SECOND;
-                health.see(Seen { good, why: String::new(), load: None, rtt: None }, &pace(), now);
+                health.see(Seen { good, why: String::new(), load: Load::Untold, rtt: None }, &pace(), now);
             }
             now
         };
@@ -238,7 +270,7 @@ mod tests {
     fn a_member_that_flaps_each_three_seconds_for_an_hour_changes_few_times() {
         let (mut health, pace) = (Health::default(), Pace { rise: 2, fall: 2, ..Pace::default() });
         for second in 0..3600 {
-            let seen = Seen { good: second / 3 % 2 == 0, why: String::new(), load: None, rtt: None };
+            let seen = Seen { good: second / 3 % 2 == 0, why: String::new(), load: Load::Untold, rtt: None };
             health.see(seen, &pace, second * SECOND);
         }
         assert!(health.flips <= 200, "{} flips; without damping there were 1200", health.flips);

@@ -24,7 +24,7 @@ use crate::steer::Pool;
 use crate::steer::bearing::Bearing;
 use crate::steer::decide::Known;
 use crate::steer::drain::{Order, Orders, address_id, node_id};
-use crate::steer::health::{Health, Seen, State};
+use crate::steer::health::{Health, Load, Seen, State};
 use crate::steer::pool::Member;
 use crate::steer::quorum::member_id;
 use crate::steer::rules::Target;
@@ -168,7 +168,8 @@ impl Board {
         let ticks = self.ticks();
         let mut inner = self.lock();
         let Some(health) = inner.health.get_mut(target) else { return };
-        let (good, rtt, is_first) = (seen.good, health.rtt.micros(), health.checked.is_none());
+        let (rtt, is_first) = (health.rtt.micros(), health.checked.is_none());
+        let tells_load = seen.good && seen.load != Load::Unclear;
         let flip = health.see(seen, &target.pace, ticks);
         let (load, is_elsewhere) = (health.load, is_first || health.rtt.micros() != rtt);
         inner.is_new |= flip.is_some();
@@ -176,7 +177,7 @@ impl Board {
             let is_flipped = inner.judge(id, ticks);
             let before = inner.load(id);
             // A member that is down has none, and begins anew when it comes back.
-            if good || load.is_none() {
+            if tells_load || load.is_none() {
                 inner.bears(id, load, ticks);
             }
             if is_flipped || inner.load(id) != before || is_elsewhere && inner.is_by_rtt(id) {

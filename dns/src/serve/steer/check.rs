@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Empty, Limited};
+use http_body_util::{BodyExt as _, Empty, LengthLimitError, Limited};
 use hyper::Request;
 use hyper::header::{CONNECTION, HOST, USER_AGENT};
 use hyper_util::rt::TokioIo;
@@ -19,7 +19,7 @@ use tokio_rustls::TlsConnector;
 
 use crate::clock;
 use crate::serve::secondary::client_terms;
-use crate::steer::health::Seen;
+use crate::steer::health::{Load, Seen};
 use crate::steer::rules::{Check, Http, Target};
 
 /// A health document is a few lines.
@@ -32,11 +32,11 @@ pub(super) async fn check(target: &Target) -> Seen {
     let found = timeout(target.pace.timeout, attempt(target, &mut rtt)).await;
     match found.unwrap_or_else(|_| Err(format!("no answer within {:?}", target.pace.timeout))) {
         Ok((why, load)) => Seen { good: true, why, load, rtt },
-        Err(why) => Seen { good: false, why, load: None, rtt: None },
+        Err(why) => Seen { good: false, why, load: Load::Untold, rtt: None },
     }
 }
 
-type Found = Result<(String, Option<u16>), String>;
+type Found = Result<(String, Load), String>;
 
 async fn attempt(target: &Target, rtt: &mut Option<Duration>) -> Found {
     match (&target.check, target.socket(), target.file()) {
@@ -57,14 +57,14 @@ async fn attempt(target: &Target, rtt: &mut Option<Duration>) -> Found {
             }
         },
         (Check::Tcp { .. }, Some(to), _) => {
-            connect(to, rtt).await.map(|_| ("it takes connections".to_owned(), None))
+            connect(to, rtt).await.map(|_| ("it takes connections".to_owned(), Load::Untold))
         }
         (_, _, Some(path)) => {
             let file = tokio::fs::File::open(&path).await.map_err(|error| format!("its file: {error}"))?;
-            let mut text = String::new();
-            let read = file.take(MOST_FILE_BYTES).read_to_string(&mut text).await;
+            let mut text = Vec::new();
+            let read = file.take(MOST_FILE_BYTES).read_to_end(&mut text).await;
             read.map_err(|error| format!("its file: {error}"))?;
-            of_file(&text)
+            of_file(&String::from_utf8_lossy(&text))
         }
         _ => Err("there is nothing to check".to_owned()),
     }
@@ -99,8 +99,8 @@ fn of_file(text: &str) -> Found {
     let mut words = text.split_whitespace();
     match words.next() {
         Some("up") => {
-            let load = words.next().and_then(|word| word.parse().ok()).and_then(thousandths);
-            Ok(("its file says up".to_owned(), load))
+            let number = words.next().and_then(|word| word.parse().ok());
+            Ok(with_load("its file says up".to_owned(), number.map_or(Load::Untold, thousandths)))
         }
         Some("down") => Err("its file says down".to_owned()),
         _ => Err("its file says neither up nor down".to_owned()),
@@ -140,11 +140,18 @@ async fn ask<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     let asked = async {
         let response = sender.send_request(request).await.map_err(broken)?;
         let status = response.status();
+        let told = format!("status {}", status.as_u16());
+        if !status.is_success() {
+            return Err(told);
+        }
         let body = Limited::new(response.into_body(), MOST_BODY_BYTES).collect().await;
-        let body = body.map(|body| body.to_bytes()).unwrap_or_default();
-        match status.is_success() {
-            true => Ok((format!("status {}", status.as_u16()), load(&body))),
-            false => Err(format!("status {}", status.as_u16())),
+        match body {
+            Ok(body) => Ok(with_load(told, load(&body.to_bytes()))),
+            Err(error) if error.is::<LengthLimitError>() => Ok((
+                format!("{told}; its answer is longer than 16 KiB, so its load is not known"),
+                Load::Unclear,
+            )),
+            Err(_) => Err(format!("{told}, but its answer is cut off")),
         }
     };
     // Whichever ends first: the answer is what counts, and dropping the connection closes it.
@@ -162,20 +169,37 @@ async fn ask<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
 /// The health document of an edge: JSON with the part of what it can bear that it bears.
 #[derive(Deserialize)]
 struct Document {
-    load: f64,
+    load: Option<f64>,
 }
 
-fn load(body: &[u8]) -> Option<u16> {
-    thousandths(serde_json::from_slice::<Document>(body).ok()?.load)
+/// An answer that is no document tells no load. One that begins as a document and is none was meant to tell one.
+fn load(body: &[u8]) -> Load {
+    match serde_json::from_slice::<Document>(body) {
+        Ok(document) => document.load.map_or(Load::Untold, thousandths),
+        Err(_) if body.trim_ascii_start().starts_with(b"{") => Load::Unclear,
+        Err(_) => Load::Untold,
+    }
 }
 
-fn thousandths(load: f64) -> Option<u16> {
-    (load.is_finite() && load >= 0.0).then(|| (load * 1000.0).min(f64::from(u16::MAX)) as u16)
+fn thousandths(load: f64) -> Load {
+    match load.is_finite() && load >= 0.0 {
+        true => Load::Told((load * 1000.0).min(f64::from(u16::MAX)) as u16),
+        false => Load::Unclear,
+    }
+}
+
+/// A good result, which says so if its load cannot be read.
+fn with_load(why: String, load: Load) -> (String, Load) {
+    match load {
+        Load::Unclear => (format!("{why}; its load cannot be read"), load),
+        _ => (why, load),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use rustls::pki_types::PrivateKeyDer;
+    use tokio::io::AsyncWriteExt as _;
     use tokio::net::TcpListener;
     use tokio_rustls::TlsAcceptor;
 
@@ -222,7 +246,72 @@ mod tests {
                 Target { check: Check::Http(http), address: [127, 0, 0, 1].into(), pace: Pace::default() };
             let serve = async { acceptor.accept(listener.accept().await.unwrap().0).await.is_ok() };
             let (seen, _) = tokio::join!(check(&target), serve);
-            assert_eq!(seen, Seen { good: false, why: expected.to_owned(), load: None, rtt: None });
+            assert_eq!(seen, Seen { good: false, why: expected.to_owned(), load: Load::Untold, rtt: None });
+        }
+    }
+
+    /// An answer to one check over a real connection, which ends with it.
+    async fn checked(answer: &[u8]) -> Seen {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let http = Http { tls: None, host: None, port, path: "/".to_owned() };
+        let target =
+            Target { check: Check::Http(http), address: [127, 0, 0, 1].into(), pace: Pace::default() };
+        let serve = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut asked = Vec::new();
+            while !asked.ends_with(b"\r\n\r\n") {
+                asked.push(stream.read_u8().await.unwrap());
+            }
+            // The other end closes once it has read enough.
+            let _ = stream.write_all(answer).await;
+        };
+        tokio::join!(check(&target), serve).0
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_is_cut_off_is_bad_and_a_load_that_cannot_be_read_leaves_the_one_of_before() {
+        let unread = "status 200; its load cannot be read";
+        let long = format!("{{\"load\":0.5,\"more\":\"{}\"}}", "x".repeat(40_000));
+        for (length, body, expected) in [
+            (100, r#"{"load":0.99}"#, Err("status 200, but its answer is cut off")),
+            (13, r#"{"load":0.99}"#, Ok(("status 200", Load::Told(990)))),
+            (
+                long.len(),
+                &*long,
+                Ok(("status 200; its answer is longer than 16 KiB, so its load is not known", Load::Unclear)),
+            ),
+            (11, r#"{"load":-5}"#, Ok((unread, Load::Unclear))),
+            (12, r#"{"load":NaN}"#, Ok((unread, Load::Unclear))),
+            (14, r#"{"load":1e999}"#, Ok((unread, Load::Unclear))),
+            (14, r#"{"load":"0.9"}"#, Ok((unread, Load::Unclear))),
+            (12, r#"{"load":0.99"#, Ok((unread, Load::Unclear))),
+            (15, r#"{"status":"up"}"#, Ok(("status 200", Load::Untold))),
+            (2, "ok", Ok(("status 200", Load::Untold))),
+            (0, "", Ok(("status 200", Load::Untold))),
+        ] {
+            let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{body}");
+            let seen = checked(answer.as_bytes()).await;
+            let (good, (why, load)) = match expected {
+                Ok(found) => (true, found),
+                Err(why) => (false, (why, Load::Untold)),
+            };
+            assert_eq!((seen.good, &*seen.why, seen.load), (good, why, load), "{length} {:.40}", body);
+        }
+    }
+
+    #[test]
+    fn a_file_that_tells_no_number_tells_no_load_and_one_that_is_no_load_is_none() {
+        let up = "its file says up".to_owned();
+        let unread = "its file says up; its load cannot be read".to_owned();
+        for (text, expected) in [
+            ("up 0.5 by cron", (up.clone(), Load::Told(500))),
+            ("up", (up.clone(), Load::Untold)),
+            ("up since noon", (up, Load::Untold)),
+            ("up -1", (unread.clone(), Load::Unclear)),
+            ("up NaN", (unread, Load::Unclear)),
+        ] {
+            assert_eq!(of_file(text), Ok(expected), "{text}");
         }
     }
 }

@@ -122,12 +122,13 @@ mod tests {
     use tokio::time::sleep;
 
     use super::*;
+    use crate::steer::health::Load;
 
     const HOUR: Duration = Duration::from_secs(3600);
 
     async fn check(takes: Duration, good: bool) -> Seen {
         sleep(takes).await;
-        Seen { good, why: String::new(), load: None, rtt: None }
+        Seen { good, why: String::new(), load: Load::Untold, rtt: None }
     }
 
     /// Whether a target that answers at once is checked while as many checks hang as there are slots in all.

@@ -70,7 +70,9 @@ impl Fixture {
         let targets = self.board.targets();
         let of = targets.iter().filter(|target| target.address == IpAddr::from(address));
         let why = if good { "status 200" } else { "connection refused" };
-        of.for_each(|target| self.board.saw(target, Seen { good, why: why.to_owned(), load, rtt }));
+        of.for_each(|target| {
+            self.board.saw(target, Seen { good, why: why.to_owned(), load: load.into(), rtt })
+        });
     }
 
     /// The member of the outside.
@@ -108,6 +110,24 @@ fn a_reload_that_changes_the_pace_or_takes_a_pool_away_for_a_while_keeps_health(
     assert!(fixture.board.pools().is_empty());
     fixture.board.adopt(&World::default(), &world(&rules()));
     assert_eq!(fixture.states(), ["up", "down"]);
+}
+
+#[test]
+fn a_load_that_cannot_be_read_leaves_the_share_that_the_one_of_before_gave() {
+    let fixture = fixture(&Rules { ttl: Some(10), ..rules() }, &[]);
+    let id = member_id(&name("www.ex."), ONE.into());
+    fixture.saw(ONE, true, Some(990));
+    // Time passes.
+    (1..20).for_each(|second| fixture.board.lock().bears(id, Some(990), second * 10_000));
+    let followed = fixture.member(ONE).followed;
+    assert!(followed.is_some_and(|load| load > 750), "{followed:?}");
+    let targets = fixture.board.targets();
+    let target = targets.iter().find(|target| target.address == IpAddr::from(ONE)).unwrap();
+    let seen = |load| Seen { good: true, why: "status 200".to_owned(), load, rtt: None };
+    fixture.board.saw(target, seen(Load::Unclear));
+    assert_eq!((fixture.member(ONE).load, fixture.member(ONE).followed), (Some(990), followed));
+    fixture.board.saw(target, seen(Load::Untold));
+    assert_eq!((fixture.member(ONE).load, fixture.member(ONE).followed), (None, None));
 }
 
 #[test]
