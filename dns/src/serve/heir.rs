@@ -239,6 +239,10 @@ impl Offer for Heir {
         // The ways between processes are the runtime's.
         let _inside = self.parts.runtime.enter();
         let copies = copies.iter().map(|of| self.parts.copy(of)).collect::<io::Result<_>>()?;
+        // It begins with who is up, and reads that after this.
+        if let Some(_writing) = self.parts.pen.try_take() {
+            self.parts.board.keep_all();
+        }
         // The new process reads its config after this.
         let reloads = self.parts.reloads.load(Ordering::Acquire);
         self.parts.reloads_before.store(reloads, Ordering::Release);

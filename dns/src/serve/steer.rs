@@ -64,7 +64,7 @@ pub(super) async fn run(
     loop {
         tokio::select! {
             () = drain.cancelled() => break,
-            _ = keep.tick() => keep_state(&board, &pen).await,
+            _ = keep.tick() => keep_state(&board, &pen, Board::keep).await,
             Some(targets) = targets.recv() => {
                 let mut before = std::mem::take(&mut tasks);
                 for target in targets {
@@ -79,17 +79,17 @@ pub(super) async fn run(
         }
     }
     tasks.values().for_each(AbortHandle::abort);
-    keep_state(&board, &pen).await;
+    keep_state(&board, &pen, Board::keep_all).await;
 }
 
-async fn keep_state(board: &Arc<Board>, pen: &Pen) {
+async fn keep_state(board: &Arc<Board>, pen: &Pen, keep: fn(&Board)) {
     // Without it, another process takes over, for which all was written.
     let Some(writing) = pen.try_take() else { return };
     let board = Arc::clone(board);
     // A disk that hangs stops this task, not the checks.
     let keep = move || {
         let _writing = writing;
-        board.keep();
+        keep(&board);
     };
     if tokio::task::spawn_blocking(keep).await.is_err() {
         tracing::error!("writing the state of checks panicked");

@@ -71,8 +71,12 @@ pub struct Health {
     pub state: State,
     /// Since when.
     pub since: u64,
-    /// When the last check of this run ended; none if there was none.
+    /// When the last check of this run ended; none if there was none, or if it was too long ago to say anything about now.
     pub checked: Option<u64>,
+    /// When the last check of the run before ended, as far as that is known.
+    before: Option<u64>,
+    /// The state is of long ago: the next result decides alone, as if it were the first one.
+    is_old: bool,
     /// The result of the last check.
     pub why: String,
     /// The load it told last.
@@ -103,9 +107,26 @@ const FREE_BELOW: f64 = 1200.0;
 const HALF_LIFE_MS: f64 = 60_000.0;
 
 impl Health {
-    /// As it was before a restart: what was seen then holds until `fall` or `rise` results say otherwise.
-    pub fn restored(state: State, since: u64) -> Self {
-        Self { state, since, why: "as before the restart".to_owned(), ..Self::default() }
+    /// As it was before a restart, with the time of the last check there, if that is known. The state holds until `fall` or `rise`
+    /// results say otherwise.
+    pub fn restored(state: State, since: u64, before: Option<u64>) -> Self {
+        Self { state, since, before, why: "as before the restart".to_owned(), ..Self::default() }
+    }
+
+    /// Begins to be checked again at `now`. A state that is older than the time it takes to go down is history: the member may have
+    /// died, or come back, without anybody looking.
+    pub fn resume(&mut self, pace: &Pace, now: u64) {
+        let lasts = (pace.interval * pace.fall + pace.timeout).as_millis();
+        let is_fresh = |last: u64| u128::from(now.saturating_sub(last)) <= lasts;
+        if self.state != State::Unknown && !self.last_checked().is_some_and(is_fresh) {
+            self.is_old = true;
+            self.before = self.checked.take().or(self.before);
+        }
+    }
+
+    /// When the last check ended, in this run or in the one before.
+    pub fn last_checked(&self) -> Option<u64> {
+        self.checked.or(self.before)
     }
 
     /// Takes in the result of a check that ended at `now`.
@@ -126,12 +147,13 @@ impl Health {
             false => (State::Down, pace.fall),
         };
         if found == self.state {
-            self.against = 0;
+            (self.against, self.is_old) = (0, false);
             return None;
         }
         self.against = self.against.saturating_add(1);
         let is_first = self.state == State::Unknown;
-        if !is_first && self.against < needed || found == State::Up && self.is_held(now) {
+        let decides_alone = is_first || std::mem::take(&mut self.is_old);
+        if !decides_alone && self.against < needed || found == State::Up && self.is_held(now) {
             return None;
         }
         if found == State::Down && !is_first {
@@ -231,6 +253,35 @@ mod tests {
         };
         assert_eq!([Load::Told(990), Load::Unclear, Load::Unclear].map(&mut told), [Some(990); 3]);
         assert_eq!([Load::Untold, Load::Unclear].map(told), [None; 2]);
+    }
+
+    #[test]
+    fn a_state_that_is_older_than_it_takes_to_go_down_is_history_and_the_next_result_decides_alone() {
+        let pace =
+            Pace { rise: 2, fall: 3, interval: Duration::from_secs(30), timeout: Duration::from_secs(5) };
+        let (now, day) = (1_000_000_000, 86_400 * SECOND);
+        let seen = |good| Seen { good, why: String::new(), load: Load::Untold, rtt: None };
+        for (kept, checked, result, expected) in [
+            (State::Up, Some(now - day), false, State::Down),
+            (State::Up, Some(now - 96 * SECOND), false, State::Down),
+            (State::Up, None, false, State::Down),
+            (State::Up, Some(now - 60 * SECOND), false, State::Up),
+            (State::Up, Some(now - day), true, State::Up),
+            (State::Down, Some(now - day), true, State::Up),
+            (State::Down, Some(now - 60 * SECOND), true, State::Down),
+        ] {
+            let since = now - 10 * day;
+            let mut health = Health::restored(kept, since, checked);
+            health.resume(&pace, now);
+            assert_eq!((health.state, health.since, health.checked), (kept, since, None));
+            let flip = health.see(seen(result), &pace, now);
+            assert_eq!(health.state, expected, "{kept:?}, checked {checked:?}, then {result}");
+            assert_eq!((flip.is_some(), health.since == now), (kept != expected, kept != expected));
+            // After that, results in a row count again.
+            let held = health.state;
+            health.see(seen(!result), &pace, now + 1);
+            assert_eq!(health.state, held);
+        }
     }
 
     #[test]

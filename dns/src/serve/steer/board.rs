@@ -41,6 +41,8 @@ pub(crate) struct Board {
     /// When the server began.
     begun: Instant,
     state: Mutex<Inner>,
+    /// Held while the state is written to disk.
+    disk: Mutex<()>,
 }
 
 #[derive(Default)]
@@ -95,12 +97,13 @@ impl Board {
         own: &str,
         nodes: &[String],
     ) -> Self {
-        let Kept { drained, orders, health, mut ends } = kept::read(&folder);
+        let Kept { drained, orders, health, checked, mut ends } = kept::read(&folder);
         let begun = Time::begin();
         let time = Time::of(begun);
         let restored = |(target, (is_up, since)): (String, (bool, u64))| {
             let state = if is_up { State::Up } else { State::Down };
-            (target, Health::restored(state, time.ticks_at(since)))
+            let checked = checked.get(&target).and_then(|at| time.past_tick(*at));
+            (target, Health::restored(state, time.ticks_at(since), checked))
         };
         let before = health.into_iter().map(restored).collect();
         let nodes = nodes.iter().map(|name| Node::of(name.clone())).collect();
@@ -117,7 +120,7 @@ impl Board {
         }
         state.outlast(&ends, time);
         state.noted_before = std::mem::take(&mut ends.noted);
-        Self { folder, targets, begun, state: Mutex::new(state) }
+        Self { folder, targets, begun, state: Mutex::new(state), disk: Mutex::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -193,8 +196,16 @@ impl Board {
     pub(in crate::serve) fn hold(&self, is_held: bool) {
         self.lock().is_held = is_held;
         if is_held {
-            self.keep();
+            self.keep_all();
         }
+    }
+
+    /// Writes all that is known to disk, with the times of the last checks: the next process begins with it.
+    pub(in crate::serve) fn keep_all(&self) {
+        let mut inner = self.lock();
+        inner.is_new |= inner.health.values().any(|health| health.checked.is_some());
+        drop(inner);
+        self.keep();
     }
 
     /// Obeys what the process before was told since this one has read what it knew, and takes over the ends of its answers.
@@ -209,23 +220,20 @@ impl Board {
 
     /// Writes what is new to disk.
     pub(super) fn keep(&self) {
+        let _writing = self.disk.lock().unwrap_or_else(PoisonError::into_inner);
         let now = self.time();
         let mut inner = self.lock();
         inner.forget_ended(now.ticks);
         if !std::mem::take(&mut inner.is_new) {
             return;
         }
-        let known = inner.health.iter().filter(|(_, health)| health.state != State::Unknown);
-        let health = known.map(|(target, health)| {
-            (target.to_string(), (health.state == State::Up, now.unix_at(health.since)))
-        });
+        let (health, checked) = inner.kept_health(now);
         let mut orders: Vec<Order> = inner.orders.iter().copied().collect();
         orders.sort_unstable_by_key(|order| order.address);
         let member = |(_, at, member): &(u64, usize, usize)| inner.pools[*at].pool.members[*member].address;
         let out = |address| Some((address, inner.orders.out(address)?.at));
         let drained = inner.drained.iter().map(member).filter_map(out).collect();
-        let (health, ends) = (health.collect(), inner.kept_ends(now));
-        let kept = Kept { drained, orders: Some(orders), health, ends };
+        let kept = Kept { drained, orders: Some(orders), health, checked, ends: inner.kept_ends(now) };
         drop(inner);
         let written = kept::write(&self.folder, &kept);
         let mut inner = self.lock();
@@ -293,7 +301,7 @@ impl Inner {
                 entry.pools.push(at);
             }
         }
-        self.find_health(&users);
+        self.find_health(&users, ticks);
         let old = std::mem::take(&mut self.entries);
         self.users = users;
         for (id, entry) in &mut entries {
@@ -311,7 +319,7 @@ impl Inner {
     }
 
     /// Keeps what is known of targets, also of those that have another pace now, or whose pool is away for a while.
-    fn find_health(&mut self, users: &HashMap<Target, Vec<u64>>) {
+    fn find_health(&mut self, users: &HashMap<Target, Vec<u64>>, ticks: u64) {
         let (same, gone): (HashMap<_, _>, HashMap<_, _>) =
             std::mem::take(&mut self.health).into_iter().partition(|(target, _)| users.contains_key(target));
         self.health = same;
@@ -323,8 +331,9 @@ impl Inner {
         for target in
             users.keys().filter(|target| !self.health.contains_key(*target)).cloned().collect::<Vec<_>>()
         {
-            let known = self.before.get(&target.to_string()).cloned();
-            self.health.insert(target, known.unwrap_or_default());
+            let mut known = self.before.get(&target.to_string()).cloned().unwrap_or_default();
+            known.resume(&target.pace, ticks);
+            self.health.insert(target, known);
         }
         users.keys().for_each(|target| {
             self.before.remove(&target.to_string());

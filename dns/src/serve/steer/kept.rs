@@ -25,6 +25,8 @@ pub(super) struct Kept {
     pub(super) orders: Option<Vec<Order>>,
     /// By what is checked: whether it was up, since when.
     pub(super) health: BTreeMap<String, (bool, u64)>,
+    /// By what is checked: when the last check ended. Nothing is known of that if an earlier version wrote this.
+    pub(super) checked: BTreeMap<String, u64>,
     /// None of them if a version before they were kept wrote this.
     pub(super) ends: KeptEnds,
 }

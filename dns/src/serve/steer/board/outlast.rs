@@ -4,20 +4,35 @@
 //! is set back, too long a time is told rather than too short. One that was behind and is set forward between the two runs takes
 //! as much from the countdown.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::Inner;
 use super::ends::given_until;
-use super::time::Time;
+use super::time::{CLOCK_IS_SET_MS, Time};
 use crate::serve::steer::kept::KeptEnds;
+use crate::steer::health::State;
+
+/// By what is checked: whether it is up and since when, and when the last check ended.
+type KeptHealth = (BTreeMap<String, (bool, u64)>, BTreeMap<String, u64>);
 
 /// The longest TTL (RFC 2181 §8), and more than an answer is on its way.
 const LONGEST_MS: u64 = (1 << 31) * 1000 + 10_000;
-/// The year 2020: a clock that was before it was not set yet, and does not tell how long ago that was.
-const CLOCK_IS_SET_MS: u64 = 1_577_836_800_000;
 
 impl Inner {
+    /// The states of what is checked as the disk keeps them.
+    pub(super) fn kept_health(&self, now: Time) -> KeptHealth {
+        let known = self.health.iter().filter(|(_, health)| health.state != State::Unknown);
+        let (mut states, mut checked) = KeptHealth::default();
+        for (target, health) in known {
+            let target = target.to_string();
+            let last = health.last_checked().map(|at| (target.clone(), now.unix_at(at)));
+            checked.extend(last);
+            states.insert(target, (health.state == State::Up, now.unix_at(health.since)));
+        }
+        (states, checked)
+    }
+
     /// The ends as the disk keeps them.
     pub(super) fn kept_ends(&self, now: Time) -> KeptEnds {
         let noted = self.pools.iter().flat_map(|held| {

@@ -7,6 +7,9 @@ use crate::clock;
 /// A state that is older than this run has a time, too: up to ten years before it.
 const HEAD_START_MS: u64 = 10 * 365 * 86_400_000;
 
+/// The year 2020: a clock that was before it was not set yet, and does not tell how long ago that was.
+pub(super) const CLOCK_IS_SET_MS: u64 = 1_577_836_800_000;
+
 /// Both clocks at one moment, in milliseconds.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Time {
@@ -39,11 +42,29 @@ impl Time {
     pub(super) fn ticks_at(self, unix: u64) -> u64 {
         self.ticks.saturating_sub(self.unix.saturating_sub(unix)).max(1)
     }
+
+    /// The tick of a time of day that is past; none if the clock was set back since, or was not set then.
+    pub(super) fn past_tick(self, unix: u64) -> Option<u64> {
+        (CLOCK_IS_SET_MS..=self.unix).contains(&unix).then(|| self.ticks_at(unix))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_time_that_is_still_to_come_or_of_a_clock_that_was_not_set_is_none_of_the_past() {
+        let now = Time { ticks: HEAD_START_MS + 5000, unix: 1_800_000_000_000 };
+        for (unix, tick) in [
+            (now.unix, Some(now.ticks)),
+            (now.unix - 60_000, Some(now.ticks - 60_000)),
+            (now.unix + 1, None),
+            (5000, None),
+        ] {
+            assert_eq!(now.past_tick(unix), tick, "{unix}");
+        }
+    }
 
     #[test]
     fn what_the_disk_keeps_is_neither_in_the_future_nor_without_a_bound_in_the_past() {

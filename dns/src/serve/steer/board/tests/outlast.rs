@@ -122,3 +122,62 @@ fn a_file_that_cannot_be_read_is_none() {
     change(&fixture, |kept| kept["ends"]["left"] = "soon".into());
     assert_eq!(left(&next(&fixture, &with(10))), None, "nothing is known, not even of the drain");
 }
+
+#[test]
+fn a_state_that_nobody_has_looked_at_for_long_ends_with_the_first_check_of_the_next_run() {
+    let pace = Pace { interval: Duration::from_secs(30), fall: 3, ..Pace::default() };
+    let of = world(&Rules { pace, ..rules() });
+    let before = fixture(&Rules { pace, ..rules() }, &[]);
+    before.saw(ONE, true, None);
+    before.board.keep();
+    before.saw(ONE, true, None);
+    before.board.keep_all();
+    let checked = || -> i64 {
+        let file = std::fs::read(before.folder.path().join("steer.json")).unwrap();
+        let kept: serde_json::Value = serde_json::from_slice(&file).unwrap();
+        kept["checked"]["tcp://192.0.2.1:443"].as_i64().unwrap()
+    };
+    let now = checked();
+    for (at, expected) in [
+        (Some(now), "up"),
+        (Some(now - 60_000), "up"),
+        (Some(now - 86_400_000), "down"),
+        (Some(now + 86_400_000), "down"),
+        (Some(1000), "down"),
+        (None, "down"),
+    ] {
+        change(&before, |kept| {
+            kept["checked"] =
+                at.map_or_else(Default::default, |at| serde_json::json!({"tcp://192.0.2.1:443": at}));
+            if at.is_none() {
+                // As a version before these times were kept wrote it.
+                drop(kept.as_object_mut().unwrap().remove("checked"));
+            }
+        });
+        let board = next(&before, &of);
+        let state = |board: &Board| {
+            let pools = board.pools();
+            let mut members = pools.iter().flat_map(|pool| &pool.members);
+            members.find(|member| member.address == IpAddr::from(ONE)).unwrap().state.clone()
+        };
+        assert_eq!(state(&board), "up", "until the first check has ended");
+        let target = board.targets().into_iter().find(|target| target.address == IpAddr::from(ONE)).unwrap();
+        let seen = Seen { good: false, why: String::new(), load: Load::Untold, rtt: None };
+        board.saw(&target, seen);
+        assert_eq!(state(&board), expected, "{:?} ms ago", at.map(|at| now - at));
+    }
+}
+
+#[test]
+fn the_end_of_a_run_writes_when_the_last_checks_were_although_nothing_else_is_new() {
+    let fixture = fixture(&rules(), &[]);
+    fixture.saw(ONE, true, None);
+    fixture.board.keep();
+    let file = fixture.folder.path().join("steer.json");
+    std::fs::remove_file(&file).unwrap();
+    fixture.saw(ONE, true, None);
+    fixture.board.keep();
+    assert!(!file.exists(), "a check alone is not worth a write");
+    fixture.board.keep_all();
+    assert!(file.exists());
+}
