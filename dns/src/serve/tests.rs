@@ -439,7 +439,7 @@ async fn a_reload_takes_the_token_file_in_and_a_bad_one_changes_nothing() {
         let mode = fs::Permissions::from_mode(0o600);
         fs::set_permissions(site.path("token"), mode).unwrap();
     };
-    site.write("token", "the first of them\n");
+    site.write("token", "the-first-of-them\n");
     token_file();
     let config = format!("{CONFIG}[admin]\nlisten = \"127.0.0.1:0\"\ntoken_file = \"token\"\n");
     let running = site.start(&config).await;
@@ -454,18 +454,18 @@ async fn a_reload_takes_the_token_file_in_and_a_bad_one_changes_nothing() {
         stream.read_exact(&mut head).unwrap();
         String::from_utf8_lossy(&head[9..]).into_owned()
     };
-    assert_eq!((ask("the first of them"), ask("the second one")), ("200".to_owned(), "401".to_owned()));
+    assert_eq!((ask("the-first-of-them"), ask("the-second-one")), ("200".to_owned(), "401".to_owned()));
     for (serial, text, first, second) in [
-        (2, "the first of them\nread the second one\n", "200", "200"),
+        (2, "the-first-of-them\nread the-second-one\n", "200", "200"),
         (3, "# none\n", "200", "200"),
-        (4, "the second one\n", "401", "200"),
+        (4, "the-second-one\n", "401", "200"),
     ] {
         site.write("token", text);
         site.write("zones/example.com.zone", &ZONE.replace("hostmaster 1", &format!("hostmaster {serial}")));
         running.reload();
         // A config at fault is a load that ended, too; the zone is read after it.
         timeout(LIMIT, loads.wait_for(|loads| loads.generation == serial)).await.expect("no reload").unwrap();
-        assert_eq!((&*ask("the first of them"), &*ask("the second one")), (first, second), "{text}");
+        assert_eq!((&*ask("the-first-of-them"), &*ask("the-second-one")), (first, second), "{text}");
     }
     running.drain().await;
 }
