@@ -1,6 +1,7 @@
 //! Folders of zone files, edited between loads.
 
 mod away;
+mod hinted;
 mod outside;
 mod steered;
 mod unhidden;

@@ -13,7 +13,8 @@
 //! 1. By itself (`direct`): D1 and D2 and `private` (A, AAAA), D3 (SVCB, HTTPS), D4 (other addresses), D1 (a type
 //!    that cannot be decoded), D6 and D13 (a name in RDATA under a hidden suffix), D11 (an owner in private reverse
 //!    space, or one that decodes to a hidden address), D12 (the zone is internal by its name), `; verge: internal`,
-//!    an owner at or under `internal_names` or a special-use suffix.
+//!    an owner at or under `internal_names` or a special-use suffix. D3 takes a hint as well whose address a hidden A or
+//!    AAAA holds at the end of the aliases of the name that the record leads to, or of its owner, and no public one there.
 //! 2. D6, D13 (NS): a name in its RDATA is a hidden target. One of three things makes it one:
 //!    - the node that answers it in the full tree is **dead**: no public record is left at or below it (D8). The apex
 //!      never is, nor is a cut whose child zone is public here (D13).

@@ -255,6 +255,26 @@ impl Maker {
         self.add(zone, &owner, "HTTPS", &strict, Label::Hidden);
         let target = self.hidden_target();
         self.add(zone, &owner, "HTTPS", &format!("5 {target} ipv4hint={shown},{secret}"), Label::Hidden);
+        self.hints_of_a_hidden_member(zone);
+    }
+
+    /// An address that is a public one by itself, and hidden at the name to which a record leads.
+    fn hints_of_a_hidden_member(&mut self, zone: usize) {
+        let (owner, alias, from) = (self.place(zone), self.place(zone), self.place(zone));
+        // No other recipe makes this one.
+        let (shown, secret) = (self.public_v4(), "192.0.2.200");
+        self.add(zone, &owner, "A", &shown, Label::Public);
+        self.add_marked(zone, &owner, "A", secret, Label::Hidden);
+        self.add(zone, &alias, "CNAME", &owner, Label::Public);
+        for (priority, target) in [(1, "."), (2, owner.as_str()), (3, alias.as_str())] {
+            let outside = format!("{priority} {target} ipv4hint={shown}");
+            self.zones[zone].outside.push(rdata(Type::HTTPS, &outside));
+            let label = Label::Changed(Change::Text(self.zones[zone].outside.len() - 1));
+            let at = if target == "." { &owner } else { &from };
+            self.add(zone, at, "HTTPS", &format!("{outside},{secret}"), label);
+        }
+        let strict = format!("4 {alias} mandatory=ipv4hint ipv4hint={secret}");
+        self.add(zone, &from, "HTTPS", &strict, Label::Hidden);
     }
 
     pub(super) fn marks(&mut self, zone: usize) {

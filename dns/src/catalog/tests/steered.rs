@@ -5,20 +5,20 @@ use super::*;
 use crate::steer::rules::MemberRules;
 use crate::steer::{Rules as Pool, Settings};
 
-const WWW: &str = "www A 203.0.113.10 ; verge: steer\nwww A 203.0.113.11\nwww A 203.0.113.12\n";
+pub(super) const WWW: &str = "www A 203.0.113.10 ; verge: steer\nwww A 203.0.113.11\nwww A 203.0.113.12\n";
 
-fn settings(pools: &[(&str, Pool)]) -> Settings {
+pub(super) fn settings(pools: &[(&str, Pool)]) -> Settings {
     let named = |(name, rules): &(&str, Pool)| (Name::parse_absolute(name).unwrap(), Arc::new(rules.clone()));
     Settings { pools: pools.iter().map(named).collect(), ..Settings::default() }
 }
 
-fn draining(addresses: &[[u8; 4]]) -> Pool {
+pub(super) fn draining(addresses: &[[u8; 4]]) -> Pool {
     let member = |address: &[u8; 4]| MemberRules { drain: true, ..MemberRules::of((*address).into()) };
     Pool { members: addresses.iter().map(member).collect(), ..Pool::default() }
 }
 
 impl Folder {
-    fn steered(body: &str, steer: Settings) -> (Self, Report) {
+    pub(super) fn steered(body: &str, steer: Settings) -> (Self, Report) {
         let mut folder = Self::new(&[("ex.example.zone", body)]);
         folder.catalog.terms.steer = steer;
         let report = folder.load();
@@ -26,7 +26,7 @@ impl Folder {
     }
 
     /// The answer's records, sorted.
-    fn records(&self, which: Which, name: &str, qtype: Type) -> Vec<String> {
+    pub(super) fn records(&self, which: Which, name: &str, qtype: Type) -> Vec<String> {
         let name = Name::parse_absolute(name).unwrap();
         let query = Query {
             qname: name.as_wire(),
@@ -55,7 +55,7 @@ impl Folder {
 }
 
 /// The faults that were found, but for the note on documentation addresses.
-fn faults(report: &Report) -> String {
+pub(super) fn faults(report: &Report) -> String {
     let all = messages(report);
     all.lines().filter(|line| !line.starts_with("D1: ")).collect()
 }

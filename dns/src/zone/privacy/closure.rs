@@ -8,6 +8,7 @@
 //! Invariant: only zones in which something is hidden get a tree; the others cost their references.
 
 mod doubt;
+mod hinted;
 mod refer;
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -98,7 +99,7 @@ pub(super) fn close<'z>(
     };
     if facts.iter().any(is_seed) || names.have_unknown_zones() {
         closure.start(facts);
-        closure.run();
+        closure.run_with_hints(facts);
     }
     closure
 }

@@ -1,6 +1,7 @@
 //! Facts that one record shows by itself, before any other record is asked: marks, owners, addresses (D1
 //! to D4), names under a hidden suffix; and the names that it leads to.
 
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
 use super::hints::{self, Stripped};
@@ -19,7 +20,8 @@ pub(super) struct Facts {
     pub(super) internal: Option<Rule>,
     /// Records that are hidden, by rising index.
     pub(super) seeds: Vec<(u32, Rule)>,
-    /// Records that lose hints (D3) unless they are hidden in full, by rising index.
+    /// Records that lose hints (D3) unless they are hidden in full, by rising index. The closure adds those whose hints are
+    /// addresses that are hidden where the record leads to.
     pub(super) stripped: Vec<(u32, Box<[u8]>)>,
     /// Names in RDATA that may turn out to be hidden targets.
     pub(super) references: Vec<Lead>,
@@ -33,6 +35,8 @@ pub(super) struct Facts {
     pub(super) documentation: Option<u32>,
     /// SVCB and HTTPS records with hints, marked or not.
     pub(super) hinted: Vec<u32>,
+    /// The hints of each that are such addresses: the closure finds them.
+    pub(super) hidden_hints: HashMap<u32, HashSet<IpAddr>>,
     /// A name below a DNAME is answered by what it is substituted with.
     pub(super) has_dname: bool,
     /// D15: somebody signed the file.
@@ -259,7 +263,7 @@ fn is_decodable(record: &Record) -> bool {
     known && rdata::spans(record.rtype, &record.rdata).all(|span| span.is_ok())
 }
 
-fn plain_address(rdata: &[u8]) -> Option<IpAddr> {
+pub(super) fn plain_address(rdata: &[u8]) -> Option<IpAddr> {
     let v4 = <[u8; 4]>::try_from(rdata).map(IpAddr::from);
     v4.or_else(|_| <[u8; 16]>::try_from(rdata).map(IpAddr::from)).ok()
 }

@@ -128,6 +128,10 @@ impl<'z> Apexes<'z> {
             found.extend(in_texts);
             // Marked records refer to nobody, but split hints and DNAMEs among them still lead somewhere.
             found.extend(facts.marked.iter().flat_map(|at| self.named(zone, *at as usize)));
+            // D3: hints are judged by the hidden addresses at the end of hidden aliases, too.
+            let is_alias = |at: &u32| zone.record(*at).rtype == Type::CNAME;
+            let seeds = facts.seeds.iter().map(|(at, _)| *at).filter(is_alias);
+            found.extend(seeds.flat_map(|at| self.named(zone, at as usize)));
             for &at in zone.order().others() {
                 let record = zone.record(at);
                 match record.rtype {

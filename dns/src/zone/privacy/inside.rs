@@ -35,9 +35,11 @@ pub(super) fn select(index: usize, facts: &Facts, closure: &Closure<'_>, rules: 
         if split == Split::No {
             continue;
         }
+        let hidden = facts.hidden_hints.get(at);
         let stays = |address: IpAddr| {
-            let is_internal = record.mark.is_none() && address::hidden(address, &rules.private).is_some();
-            is_internal || (split == Split::Ipv6 && address.is_ipv4())
+            let is_hidden = address::hidden(address, &rules.private).is_some()
+                || hidden.is_some_and(|hidden| hidden.contains(&address));
+            (record.mark.is_none() && is_hidden) || (split == Split::Ipv6 && address.is_ipv4())
         };
         match hints::strip(&record.rdata, stays) {
             Stripped::Whole => {}

@@ -60,6 +60,51 @@ fn d3_hints_are_stripped() {
     );
 }
 
+/// An address that is hidden where a record leads to is no hint for outsiders, though it is a public one by itself.
+#[test]
+fn d3_hints_that_repeat_hidden_addresses_are_stripped() {
+    check(
+        "$ORIGIN example.
+        @ NS ns
+        ns A 192.0.2.1
+        www A 192.0.2.2 | split
+        www A 192.0.2.3 ; verge: internal | mark
+        www HTTPS 1 . ipv4hint=192.0.2.2,192.0.2.3 | D3 1 . ipv4hint=192.0.2.2 inside 1 . ipv4hint=192.0.2.3
+        www HTTPS 2 . mandatory=ipv4hint ipv4hint=192.0.2.3 | D3
+        www HTTPS 3 . mandatory=ipv4hint ipv4hint=10.0.0.1,192.0.2.3 | D3
+        www HTTPS 4 . ipv4hint=10.0.0.1,192.0.2.3 alpn=h2 | D3 4 . alpn=h2
+        _dns.www SVCB 1 www alpn=dot ipv4hint=192.0.2.3 | D3 1 www.example. alpn=dot
+        own HTTPS 1 other.test. ipv4hint=192.0.2.9 | D3 1 other.test.
+        own A 192.0.2.9 ; verge: internal | mark
+        own A 192.0.2.8 | split
+        al CNAME www
+        h HTTPS 1 al ipv4hint=192.0.2.3 | D3 1 al.example.
+        both A 192.0.2.3
+        b HTTPS 1 both ipv4hint=192.0.2.3
+        pub HTTPS 1 al ipv4hint=192.0.2.3 ; verge: public
+        *.w A 192.0.2.4 | split
+        *.w A 192.0.2.5 ; verge: internal | mark
+        x HTTPS 1 a.w ipv4hint=192.0.2.5,192.0.2.6 | D3 1 a.w.example. ipv4hint=192.0.2.6 inside 1 a.w.example. ipv4hint=192.0.2.5
+        d DNAME w
+        y HTTPS 1 q.d ipv4hint=192.0.2.5 | D3 1 q.d.example.
+        sub NS ns.sub
+        ns.sub A 192.0.2.6 | split
+        ns.sub A 192.0.2.7 ; verge: internal | mark
+        g HTTPS 1 ns.sub ipv4hint=192.0.2.7 | D3 1 ns.sub.example.
+        t A 192.0.2.10 ; verge: outside | split
+        t CNAME db ; verge: internal | mark
+        t HTTPS 1 . ipv4hint=192.0.2.10,192.0.2.11 | D3 1 . ipv4hint=192.0.2.10 inside 1 . ipv4hint=192.0.2.11
+        db A 192.0.2.11 ; verge: internal | mark
+        only HTTPS 1 www mandatory=ipv4hint ipv4hint=192.0.2.3 | D3
+        to-only MX 1 only | D6
+        $ORIGIN other.
+        @ NS ns.example.
+        x HTTPS 1 www.example. ipv4hint=192.0.2.3 | D3 1 www.example.
+        y CNAME al.example.
+        z HTTPS 1 y ipv4hint=192.0.2.3 | D3 1 y.other.",
+    );
+}
+
 #[test]
 fn d4_other_types_that_bear_addresses() {
     check(

@@ -231,7 +231,7 @@ impl Closure<'_> {
 }
 
 /// Where the DNAME at this node leads the name (RFC 6672 §2.2); none if it has none or the result is too long.
-fn substitute(zone: &Zone, nodes: &Nodes<'_>, answering: Answering, wire: &[u8]) -> Option<Name> {
+pub(super) fn substitute(zone: &Zone, nodes: &Nodes<'_>, answering: Answering, wire: &[u8]) -> Option<Name> {
     let Answering::Above(id) = answering else { return None };
     let node = &nodes.list[id as usize];
     let prefix = wire.strip_suffix(node.name).filter(|prefix| !prefix.is_empty() && node.is_dname)?;

@@ -254,6 +254,9 @@ fn d15_signed_files_with_hidden_data_are_not_there_outside() {
     check_problems(&signed(""), &[]);
     check_problems(&signed("db A 10.0.0.1"), &[(Severity::Error, "D15", 3)]);
     check_problems(&signed("h HTTPS 1 . ipv4hint=10.0.0.1"), &[(Severity::Error, "D15", 3)]);
+    let beside = "$ORIGIN other.\n@ NS a.\nx A 192.0.2.1\nx A 192.0.2.2 ; verge: internal";
+    let led = signed(&format!("h HTTPS 1 x.other. ipv4hint=192.0.2.2\n{beside}"));
+    check_problems(&led, &[(Severity::Error, "D15", 3)]);
     check_problems("$ORIGIN example.\n@ NS a.\n@ NSEC b NS\ndb A 10.0.0.1", &[(Severity::Error, "D15", 3)]);
     check_problems("$ORIGIN corp.\n@ NS a.\n@ NSEC b NS\ndb A 10.0.0.1", &[]);
     check_problems(&signed("@ SOA db h 1 2 3 4 5\ndb A 10.0.0.1"), &[(Severity::Error, "D15", 3)]);
