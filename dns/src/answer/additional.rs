@@ -67,8 +67,7 @@ impl<'a, S: Sink<'a>> Walk<'_, 'a, '_, S> {
         let Some(node) = reach.node(tree, target.as_ref()) else { return Ok(()) };
         for &rtype in reach.types {
             if let Some(set) = node.set(rtype).filter(|_| there != Some(rtype)) {
-                match reach.below_cuts {
-                    // Glue is how name servers are reached: no pool of ours.
+                match reach.whole_pools {
                     true => self.put_whole(Section::Additional, target, node, &set, reach.need)?,
                     false => self.put(Section::Additional, target, node, &set, reach.need)?,
                 };

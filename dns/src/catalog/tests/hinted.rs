@@ -1,6 +1,6 @@
 //! Hints of HTTPS and SVCB records beside pools, and marks that make none.
 
-use super::steered::draining;
+use super::steered::{WWW, draining, settings};
 use super::*;
 
 use crate::steer::{Rules as Pool, Settings};
@@ -48,4 +48,24 @@ fn outsiders_never_get_the_hint_of_a_member_that_is_internal() {
             assert_eq!(by_d3, 3, "`check` lists them");
         }
     }
+}
+
+#[test]
+fn name_servers_of_the_zone_itself_are_steered_as_additional_data_and_those_of_a_delegation_are_not() {
+    let body = format!("{WWW}@ NS www\nsub NS www\n@ MX 10 www\n@ SRV 0 0 1 www\n");
+    let (folder, _) = Folder::steered(
+        &body,
+        settings(&[("www.ex.example", draining(&[[203, 0, 113, 10], [203, 0, 113, 11]]))]),
+    );
+    let addresses = |name: &str, rtype| {
+        let records = folder.records(Which::Public, name, rtype);
+        records.into_iter().filter(|it| it.starts_with("A 203.0.113.1")).collect::<Vec<_>>()
+    };
+    for rtype in [Type::NS, Type::MX, Type::SRV] {
+        assert_eq!(addresses("ex.example.", rtype), ["A 203.0.113.12"], "{rtype}");
+    }
+    assert_eq!(addresses("x.sub.ex.example.", Type::A).len(), 3, "glue is no pool");
+    let others = crate::world::unsteered(&folder.world, [203, 0, 113, 10].into());
+    let referral = "203.0.113.10 is also given with referrals to sub.ex.example., of which www.ex.example. is a name server";
+    assert_eq!(others, [referral]);
 }
