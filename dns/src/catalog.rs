@@ -258,7 +258,7 @@ impl Catalog {
             self.unknown = broken.map(|zone| zone.apex.clone()).collect();
         }
         self.unknown.retain(|apex| !self.good.contains_key(apex));
-        let world = self.world(&zones);
+        let world = self.world(&mut zones);
         self.files.values_mut().for_each(|file| file.full = None);
         let there: HashSet<&Name> = zones.iter().map(|zone| &zone.apex).collect();
         let removed = before.keys().filter(|apex| !there.contains(apex)).cloned().collect();

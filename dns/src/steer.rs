@@ -19,13 +19,14 @@ pub mod decide;
 pub mod drain;
 pub mod geo;
 pub mod health;
-mod hints;
+pub mod hints;
 pub mod marks;
 pub mod place;
 pub mod pool;
 pub mod quorum;
 pub mod rtt;
 pub mod rules;
+pub mod unfollowed;
 
 pub use pool::{Pool, Pools};
 pub use rules::{Rules, Settings};

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::unhidden::Version;
 use crate::name::Name;
 use crate::steer::Settings;
+use crate::steer::hints::targets;
 use crate::steer::marks::owners;
 use crate::zone::privacy::{Divided, Trees, trees, trees_beside};
 use crate::zone::tree::Tree;
@@ -24,6 +25,8 @@ pub(super) struct Good {
     pub(super) internal: Arc<Tree>,
     /// The names of its pools.
     pub(super) steered: Arc<[Name]>,
+    /// The names to which its records with hints lead.
+    pub(super) hinted: Arc<[Name]>,
 }
 
 /// The version of a zone that outsiders see.
@@ -57,11 +60,24 @@ impl Good {
         }
     }
 
-    /// With the names of its pools. New settings come with zones that are read again, so those of the same zone stand.
+    /// With the names of its pools, and of those that may lead to pools. New settings come with zones that are read again, so those of the same zone stand.
     pub(super) fn steered_by(self, settings: &Settings, before: Option<&Self>) -> Self {
         let kept = before.filter(|before| Arc::ptr_eq(&before.zone, &self.zone));
-        let steered = kept.map_or_else(|| owners(&self.zone, settings).into(), |it| Arc::clone(&it.steered));
-        Self { steered, ..self }
+        let (steered, hinted) = match kept {
+            Some(it) => (Arc::clone(&it.steered), Arc::clone(&it.hinted)),
+            None => (owners(&self.zone, settings).into(), targets(&self.zone).into()),
+        };
+        Self { steered, hinted, ..self }
+    }
+
+    fn new(
+        zone: Arc<Zone>,
+        divided: Arc<Divided>,
+        publishable: Option<Arc<Zone>>,
+        Trees { public, internal }: Trees,
+    ) -> Self {
+        let (steered, hinted) = (Arc::default(), Arc::default());
+        Self { zone, divided, outside: None, publishable, public, internal, steered, hinted }
     }
 
     /// Takes over from `before` what is the same. `full` is the tree of all records of `zone`, if there is one.
@@ -85,11 +101,11 @@ impl Good {
         let mut new = match (internal, public) {
             (Some(internal), Some(public)) => {
                 let (public, internal) = (public.public.clone(), Arc::clone(&internal.internal));
-                Self { zone, divided, outside: None, publishable, public, internal, steered: Arc::default() }
+                Self::new(zone, divided, publishable, Trees { public, internal })
             }
             _ => {
-                let Trees { public, internal } = trees_beside(&zone, &divided, full);
-                Self { zone, divided, outside: None, publishable, public, internal, steered: Arc::default() }
+                let trees = trees_beside(&zone, &divided, full);
+                Self::new(zone, divided, publishable, trees)
             }
         };
         if let Some(shown) = outside {

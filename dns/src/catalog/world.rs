@@ -4,9 +4,11 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::Catalog;
-use super::report::ZoneReport;
+use super::report::{State, ZoneReport};
 use crate::name::Name;
 use crate::steer::Pools;
+use crate::steer::hints::targets;
+use crate::steer::unfollowed::Unfollowed;
 use crate::transfer::Versions;
 use crate::view::View;
 use crate::world::{Guard, World};
@@ -19,7 +21,20 @@ impl Catalog {
         self.terms.steer.named(name).is_some()
     }
 
-    pub(super) fn world(&self, zones: &[ZoneReport]) -> World {
+    /// The world. Adds to the reports what only the zones together show.
+    pub(super) fn world(&self, zones: &mut [ZoneReport]) -> World {
+        let world = self.compiled(zones);
+        let unfollowed = Unfollowed::of([&world.public, &world.internal]);
+        // Positions in an older version mean nothing in the file as it is now.
+        for report in zones.iter_mut().filter(|report| report.state == State::Current) {
+            let problems = report.zone.as_ref().map(|zone| unfollowed.problems(zone)).unwrap_or_default();
+            report.news.extend(self.news(&report.apex, &problems));
+            report.problems.extend(problems);
+        }
+        world
+    }
+
+    fn compiled(&self, zones: &[ZoneReport]) -> World {
         let (mut public, mut internal) = (Zones::default(), Zones::default());
         let mut catalogs = <[View; 2]>::default();
         let mut published = HashSet::new();
@@ -59,6 +74,7 @@ impl Catalog {
                 }
             }
         }
+        self.follow_aliases((&public, &mut public_pools), (&internal, &mut internal_pools));
         World {
             public: View { zones: public, pools: public_pools },
             internal: View { zones: internal, pools: internal_pools },
@@ -69,6 +85,17 @@ impl Catalog {
             versions: Versions::default(),
             standing: Arc::clone(&self.standing),
             expiries: Arc::clone(&self.expiries),
+        }
+    }
+
+    /// Hints follow pools through the aliases of all zones, so this comes when all pools are there.
+    fn follow_aliases(&self, public: (&Zones, &mut Pools), internal: (&Zones, &mut Pools)) {
+        for good in self.good.values() {
+            internal.1.follow(internal.0, good.hinted.iter());
+            match &good.outside {
+                Some(shown) => public.1.follow(public.0, &targets(&shown.zone)),
+                None => public.1.follow(public.0, good.hinted.iter()),
+            }
         }
     }
 }

@@ -120,6 +120,11 @@ impl Pool {
         decide(&self.rules, &placed.collect::<Vec<_>>(), self.ttl, &near)
     }
 
+    /// Whether this address is a member.
+    pub fn has(&self, address: IpAddr) -> bool {
+        self.members.iter().any(|member| member.address == address)
+    }
+
     /// Whether any client is given this member now.
     pub fn gives(&self, member: usize) -> bool {
         self.plans.load().iter().any(|plan| plan.gives(member))
@@ -234,6 +239,8 @@ fn member(rdata: &[u8], rules: &Rules) -> Option<Member> {
 #[derive(Debug, Default)]
 pub struct Pools {
     by_owner: HashMap<Name, Addresses>,
+    /// The pools to which the other names lead that records with hints name: through aliases, or into a wildcard.
+    pub(super) led: HashMap<Name, Addresses>,
     all: Vec<Arc<Pool>>,
     nodes: Nodes,
     /// Resolvers that are believed for whom they ask.
@@ -243,10 +250,21 @@ pub struct Pools {
     pub signed: Vec<(Name, Type)>,
 }
 
-#[derive(Debug, Default)]
-struct Addresses {
+/// The pools of one name.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Addresses {
     v4: Option<Arc<Pool>>,
     v6: Option<Arc<Pool>>,
+}
+
+impl Addresses {
+    pub(super) fn of(&self, rtype: Type) -> Option<&Pool> {
+        match rtype {
+            Type::A => self.v4.as_deref(),
+            Type::AAAA => self.v6.as_deref(),
+            _ => None,
+        }
+    }
 }
 
 impl Pools {
@@ -301,12 +319,12 @@ impl Pools {
 
     /// The pool of this owner (lower-case wire form) and type.
     pub fn named(&self, owner: &[u8], rtype: Type) -> Option<&Pool> {
-        let found = self.by_owner.get(owner)?;
-        match rtype {
-            Type::A => found.v4.as_deref(),
-            Type::AAAA => found.v6.as_deref(),
-            _ => None,
-        }
+        self.of_owner(owner)?.of(rtype)
+    }
+
+    /// The pools of this owner (lower-case wire form).
+    pub(super) fn of_owner(&self, owner: &[u8]) -> Option<&Addresses> {
+        self.by_owner.get(owner)
     }
 }
 

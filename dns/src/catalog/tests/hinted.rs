@@ -1,6 +1,6 @@
 //! Hints of HTTPS and SVCB records beside pools, and marks that make none.
 
-use super::steered::{WWW, draining, settings};
+use super::steered::{WWW, draining, faults, settings};
 use super::*;
 
 use crate::steer::{Rules as Pool, Settings};
@@ -48,6 +48,69 @@ fn outsiders_never_get_the_hint_of_a_member_that_is_internal() {
             assert_eq!(by_d3, 3, "`check` lists them");
         }
     }
+}
+
+#[test]
+fn hints_follow_a_pool_through_aliases_and_into_a_wildcard() {
+    let body = format!(
+        "{WWW}*.w A 203.0.113.10 ; verge: steer\n*.w A 203.0.113.11\nal CNAME far\nfar CNAME www\nd DNAME w\n\
+         wild HTTPS 1 x.w ipv4hint=203.0.113.10,203.0.113.11\n\
+         named HTTPS 1 al ipv4hint=203.0.113.10,203.0.113.11\n\
+         moved HTTPS 1 y.d ipv4hint=203.0.113.10,203.0.113.11\n"
+    );
+    let rules = Pool { ttl: Some(7), ..draining(&[[203, 0, 113, 10]]) };
+    let steer = Settings { defaults: Arc::new(rules), ..Settings::default() };
+    let (folder, report) = Folder::steered(&body, steer);
+    assert_eq!(faults(&report), "");
+    for which in [Which::Public, Which::Internal] {
+        for (name, target) in [("wild", "x.w"), ("named", "al"), ("moved", "y.d")] {
+            let records = folder.records(which, &format!("{name}.ex.example."), Type::HTTPS);
+            let expected = format!("HTTPS 1 {target}.ex.example. ipv4hint=203.0.113.11");
+            assert!(records.contains(&expected), "{which:?}: {records:?}");
+        }
+    }
+    let others = crate::world::unsteered(&folder.world, [203, 0, 113, 10].into());
+    assert!(others.is_empty(), "{others:?}");
+}
+
+#[test]
+fn a_pool_in_another_zone_is_followed_and_lost_with_its_alias() {
+    let steer = Settings { defaults: Arc::new(draining(&[[203, 0, 113, 10]])), ..Settings::default() };
+    let hints = "h HTTPS 1 to ipv4hint=203.0.113.10,203.0.113.11\n";
+    let (mut folder, _) = Folder::steered(WWW, steer);
+    folder.write("b.example.zone", &format!("to CNAME www.ex.example.\n{hints}"));
+    assert_eq!(faults(&folder.load()), "");
+    let given = |folder: &Folder| folder.records(Which::Public, "h.b.example.", Type::HTTPS);
+    assert_eq!(given(&folder), ["HTTPS 1 to.b.example. ipv4hint=203.0.113.11"]);
+    folder.write("b.example.zone", &format!("to A 203.0.113.10\n{hints}"));
+    let report = folder.load();
+    assert!(faults(&report).contains("whether it is up or not"), "its second hint is a member, too");
+    assert!(given(&folder).contains(&"HTTPS 1 to.b.example. ipv4hint=203.0.113.10,203.0.113.11".to_owned()));
+}
+
+#[test]
+fn hints_that_follow_no_pool_are_told_once() {
+    let body = format!(
+        "{WWW}plain A 203.0.113.10\na HTTPS 1 cdn.example.net. ipv4hint=203.0.113.9,203.0.113.10\n\
+         b HTTPS 1 plain ipv4hint=203.0.113.10\nc HTTPS 1 www ipv4hint=203.0.113.10\n\
+         e HTTPS 1 www ipv4hint=203.0.113.11\ne RRSIG HTTPS 13 3 60 20300101000000 20200101000000 7 @ AAAA\n"
+    );
+    let (mut folder, report) = Folder::steered(&body, Settings::default());
+    let problems = report.zones[0].problems.iter().filter(|it| it.code == "unsteered-hint");
+    assert_eq!(
+        problems.map(|it| it.message.as_str()).collect::<Vec<_>>(),
+        [
+            "this HTTPS record gives 203.0.113.10, a member of the pool www.ex.example., whether it is up or not: \
+             cdn.example.net., to which it leads, leads to no pool that has 203.0.113.10",
+            "this HTTPS record gives 203.0.113.11, a member of the pool www.ex.example., whether it is up or not: \
+             its hints are signed",
+        ]
+    );
+    assert_eq!(report.zones[0].news.iter().filter(|it| it.code == "unsteered-hint").count(), 2);
+    folder.write("b.example.zone", "");
+    let report = folder.load();
+    let is_news = |zone: &ZoneReport| zone.news.iter().any(|it| it.code == "unsteered-hint");
+    assert!(codes(&report).contains(&"unsteered-hint") && !report.zones.iter().any(is_news), "it was told");
 }
 
 #[test]
