@@ -13,6 +13,7 @@ mod admin;
 pub(crate) mod database;
 mod file;
 mod level;
+mod names;
 mod place;
 mod quantity;
 mod quorum;

@@ -8,9 +8,10 @@ use ipnet::IpNet;
 use serde::{Deserialize, Deserializer, de};
 use toml::Spanned;
 
+pub(super) use super::names::DomainName;
+use super::names::pool_name;
 use super::quantity::{Size, Span};
 use super::{AdminAddress, ConfigError, LogFormat, Place, Unhide};
-use crate::name::Name;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -237,6 +238,7 @@ pub(super) struct Update {
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Steer {
+    #[serde(deserialize_with = "pool_name")]
     pub(super) name: Option<Spanned<DomainName>>,
     pub(super) check: Option<Spanned<String>>,
     pub(super) ca: Option<PathBuf>,
@@ -366,39 +368,6 @@ impl<'de> Deserialize<'de> for Prefix {
             )));
         }
         Ok(Self(net))
-    }
-}
-
-/// A domain name; the final dot may be left out.
-pub(super) struct DomainName(pub(super) Name);
-
-impl<'de> Deserialize<'de> for DomainName {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        if let Some(below) = text.strip_prefix("*.") {
-            let message =
-                format_args!("`{text}` is a wildcard; write {below}, which covers all names below it, too");
-            return Err(de::Error::custom(message));
-        }
-        if text.chars().any(char::is_whitespace) {
-            return Err(de::Error::custom(format_args!(
-                "`{text}` has white space in it; a domain name has none"
-            )));
-        }
-        if !text.is_ascii() {
-            return Err(de::Error::custom(format_args!(
-                "`{text}` is not ASCII, and no zone file has such a name; write its A-label, as in xn--mller-kva.example \
-                 (RFC 5890)"
-            )));
-        }
-        if text.contains(['*', '?', '[', ']', '{', '}']) {
-            return Err(de::Error::custom(format_args!(
-                "`{text}` is a pattern; a name covers itself and everything below it, so write the name alone"
-            )));
-        }
-        Name::parse_absolute(&text)
-            .map(Self)
-            .map_err(|error| de::Error::custom(format_args!("`{text}` is not a domain name: {error}")))
     }
 }
 

@@ -78,6 +78,7 @@ fn marks_and_names_make_pools_whose_answers_leave_members_out() {
             &["A 203.0.113.10", "A 203.0.113.11", "A 203.0.113.12"],
         ),
         (&wild, by_default.clone(), "b.x.ex.example.", &["A 203.0.113.12"]),
+        (&wild, settings(&[("*.x.ex.example", drains())]), "b.x.ex.example.", &["A 203.0.113.12"]),
         (&wild, by_default, "a.ex.example.", &["A 203.0.113.12", "CNAME b.x.ex.example."]),
     ] {
         let (folder, report) = Folder::steered(body, steer);

@@ -247,3 +247,21 @@ fn a_member_that_is_named_twice_is_pointed_at() {
                 members = [{ address = \"192.0.2.1\" }, { address = \"192.0.2.1\", weight = 2 }]";
     refused(text, (5, 39), "the member 192.0.2.1 is in `members` twice", "write one");
 }
+
+#[test]
+fn a_pool_may_be_a_wildcard_and_a_pattern_of_another_form_is_pointed_at() {
+    let with =
+        |name: &str| format!("zones = \"z\"\nlisten = [\"127.0.0.1:1\"]\n[[steer.pool]]\nname = \"{name}\"");
+    let config = read(&with("*.Wild.example.com")).unwrap();
+    let name = Name::parse_absolute("*.wild.example.com").unwrap();
+    assert!(config.steer.named(&name).is_some());
+    assert_eq!(config.named.iter().map(|named| &named.name).collect::<Vec<_>>(), [&name]);
+    for (text, message) in [
+        ("*.*.example.com", "`*.*.example.com` is a pattern; write the name of the records"),
+        ("www*.example.com", "`www*.example.com` is a pattern; write the name of the records"),
+        ("*. example.com", "`*. example.com` has white space in it"),
+        ("*.a..b", "`*.a..b` is not a domain name"),
+    ] {
+        refused(&with(text), (4, 8), message, "");
+    }
+}
