@@ -9,6 +9,7 @@ use crate::catalog::report::Report;
 use crate::name::{self, Name};
 use crate::rdata::{self, Role};
 use crate::rtype::Type;
+use crate::steer::marks::Covers;
 use crate::zone::hash::HashMap;
 use crate::zone::{Record, Zone};
 
@@ -39,10 +40,21 @@ fn unsteered(config: &Config, pools: &[&Named], zones: &[&Zone]) -> Vec<Warning>
     let written = written(pools, zones);
     let mut found = Vec::new();
     for pool in pools {
-        let Some(written) = written.get(&pool.name).filter(|written| written.addresses.is_empty()) else {
-            continue;
-        };
+        let Some(written) = written.get(&pool.name) else { continue };
         let (name, place) = (plain(&pool.name), pool.place.clone());
+        if let Some((cover, rtype)) = &written.cover {
+            let message = format!(
+                "`{POOL_NAME}` steers nothing: {name} lies below the {} of {}",
+                if *rtype == Type::NS { "delegation" } else { "DNAME" },
+                plain(cover)
+            );
+            let help = "name the owner of records that answers give, or remove the pool".to_owned();
+            found.push(Warning { place, message, help });
+            continue;
+        }
+        if !written.addresses.is_empty() {
+            continue;
+        }
         let help = match &written.alias {
             Some(target) => {
                 format!("it is an alias (CNAME): name the owner of the addresses, \"{}\"", plain(target))
@@ -77,6 +89,8 @@ const MOST_SHOWN: usize = 8;
 struct Written {
     addresses: Vec<IpAddr>,
     alias: Option<Name>,
+    /// The cut or DNAME that takes the name out of the zone.
+    cover: Option<(Name, Type)>,
 }
 
 /// By the name of the pool, if its zone is there: the closest one at or above it.
@@ -90,6 +104,15 @@ fn written<'p>(pools: &[&'p Named], zones: &[&Zone]) -> HashMap<&'p Name, Writte
     let homes: HashMap<&Name, usize> = homes.collect();
     let mut found: HashMap<&Name, Written> = homes.keys().map(|name| (*name, Written::default())).collect();
     for (at, zone) in zones.iter().enumerate() {
+        let here: Vec<&&Name> = homes.iter().filter(|(_, home)| **home == at).map(|(name, _)| name).collect();
+        if here.is_empty() {
+            continue;
+        }
+        let covers = Covers::of(zone, here.iter().map(|name| **name));
+        for name in here {
+            let cover = covers.over(name).map(|(owner, rtype)| (owner.clone(), rtype));
+            found.entry(name).or_default().cover = cover;
+        }
         for record in zone.records.iter().filter(|record| homes.get(&record.owner) == Some(&at)) {
             if let Some(written) = found.get_mut(&record.owner) {
                 written.note(record);
@@ -215,10 +238,12 @@ mod tests {
                     [[steer.pool]]\nname = \"alias.ex\"\nmembers = [{ address = \"192.0.2.1\" }]\n\
                     [[steer.pool]]\nname = \"mail.ex\"\n\
                     [[steer.pool]]\nname = \"www.sub.ex\"\nmembers = [{ address = \"2001:db8::1\" }]\n\
-                    [[steer.pool]]\nname = \"www.elsewhere\"\nmembers = [{ address = \"192.0.2.1\" }]\n";
+                    [[steer.pool]]\nname = \"www.elsewhere\"\nmembers = [{ address = \"192.0.2.1\" }]\n\
+                    [[steer.pool]]\nname = \"ns.cut.ex\"\n[[steer.pool]]\nname = \"*.wild.ex\"\n";
         let config = parse(text, Path::new("/"), Path::new("dns.toml")).unwrap();
         let zone = |apex: &str, text: &str| Zone::new(name(apex), records(apex, text), Vec::new());
-        let above = "www A 192.0.2.1\nwww A 192.0.2.2\nalias CNAME www\nmail MX 10 www\nwww.sub A 192.0.2.7";
+        let above = "www A 192.0.2.1\nwww A 192.0.2.2\nalias CNAME www\nmail MX 10 www\nwww.sub A 192.0.2.7\n\
+                     cut NS ns.cut\nns.cut A 192.0.2.8\n*.wild A 192.0.2.9";
         let zones = [zone("ex.", above), zone("sub.ex.", "www AAAA 2001:db8::1")];
         let pools: Vec<&Named> = config.named.iter().collect();
         let found = unsteered(&config, &pools, &zones.each_ref());
@@ -240,6 +265,12 @@ mod tests {
                     8,
                     "`[[steer.pool]] name` steers nothing: mail.ex owns no address RRset",
                     "write A or AAAA records, or remove the pool"
+                ),
+                (
+                    18,
+                    8,
+                    "`[[steer.pool]] name` steers nothing: ns.cut.ex lies below the delegation of cut.ex",
+                    "name the owner of records that answers give, or remove the pool"
                 ),
                 (
                     5,

@@ -132,3 +132,28 @@ fn name_servers_of_the_zone_itself_are_steered_as_additional_data_and_those_of_a
     let referral = "203.0.113.10 is also given with referrals to sub.ex.example., of which www.ex.example. is a name server";
     assert_eq!(others, [referral]);
 }
+
+#[test]
+fn marks_and_names_that_steer_nothing_are_told() {
+    let many =
+        (0..257).map(|at| format!("big A 203.0.{}.{}\n", 112 + at / 256, at % 256)).collect::<String>();
+    let many = many.replacen("203.0.112.0\n", "203.0.112.0 ; verge: steer\n", 1);
+    let named = settings(&[("big.ex.example", Pool::default())]);
+    let too_many = "too-many-members: big.ex.example. has 257 A records, so they are neither checked nor steered: a pool has 256 \
+                    members at most";
+    for (body, steer) in [(many.clone(), Settings::default()), (many.replace(" ; verge: steer", ""), named)] {
+        let (folder, report) = Folder::steered(&body, steer);
+        assert!(faults(&report).contains(too_many), "{}", faults(&report));
+        assert!(folder.world.public.pools.is_empty());
+    }
+    let below = "sub NS ns.sub\nns.sub A 203.0.113.1 ; verge: steer\nns.sub A 203.0.113.2 ; verge: steer\n\
+                 d DNAME ns\nx.d A 203.0.113.3 ; verge: steer\n";
+    let (_, report) = Folder::steered(below, Settings::default());
+    let faults = faults(&report);
+    for part in [
+        "mark-below-cut: the mark steers nothing: sub.ex.example. is delegated, so the addresses of ns.sub.ex.example. are glue",
+        "mark-below-cut: the mark steers nothing: nobody is given x.d.ex.example., since it lies below the DNAME of d.ex.example.",
+    ] {
+        assert_eq!(faults.matches(part).count(), 1, "{part}\n{faults}");
+    }
+}
