@@ -62,6 +62,7 @@ use crate::explain::shown::Shown;
 use crate::explain::{Asked, Explained, explain, steered};
 use crate::metrics::{Format, Metrics, Standing};
 use crate::name::Name;
+use crate::rtype::Type;
 use crate::serve::local::SocketFile;
 use crate::steer::drain::NotDrained;
 use crate::world::{World, unsteered};
@@ -408,16 +409,18 @@ const PARTS: &str = "name=www.example.com&type=A&from=192.0.2.1&subnet=198.51.10
 fn question(query: &str) -> Result<Asked, String> {
     let names = query.split('&').filter(|pair| !pair.is_empty()).map(|pair| pair.split('=').next());
     if let Some(strange) = names.flatten().find(|name| !["name", "type", "from", "subnet"].contains(name)) {
-        return Err(format!("`{strange}` is no part of a question: write {PARTS}; subnet may be left out"));
+        return Err(format!(
+            "`{strange}` is no part of a question: write {PARTS}; type and subnet may be left out"
+        ));
     }
-    let part =
-        |name: &str| query_part(query, name).ok_or_else(|| format!("write {PARTS}; subnet may be left out"));
+    let part = |name: &str| {
+        query_part(query, name).ok_or_else(|| format!("write {PARTS}; type and subnet may be left out"))
+    };
     let subnet = query_part(query, "subnet").map(|text| text.trim().to_owned());
     Ok(Asked {
         name: Name::parse_absolute(part("name")?.trim()).map_err(|error| format!("name: {error}"))?,
-        rtype: part("type")?
-            .trim()
-            .parse()
+        rtype: query_part(query, "type")
+            .map_or(Ok(Type::A), |text| text.trim().parse())
             .map_err(|_| "type: write A, AAAA, MX …, or TYPE and a number".to_owned())?,
         from: part("from")?.trim().parse().map_err(|_| "from: write an address: 192.0.2.1".to_owned())?,
         subnet: subnet

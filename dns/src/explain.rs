@@ -131,8 +131,17 @@ fn pools(view: &View, given: &Answer<'_, '_>) -> Vec<(String, String)> {
     let owners = placed.flat_map(|placed| [Some(&*placed.owner), wildcard(view, &placed.owner)]);
     let owners = owners.flatten().chain(given.synthesized);
     let pools = owners.flat_map(|owner| [Type::A, Type::AAAA].map(|rtype| view.pools.named(owner, rtype)));
-    let mut pools: Vec<(String, String)> =
-        pools.flatten().map(|pool| (pool.owner.to_string(), pool.rtype.to_string())).collect();
+    let is_service = |placed: &&Placed<'_>| matches!(placed.set.rtype, Type::HTTPS | Type::SVCB);
+    let services = given.answer.iter().chain(&given.additional).filter(is_service);
+    let of_hints = services.flat_map(|placed| {
+        let owner = wildcard(view, &placed.owner).unwrap_or(&placed.owner);
+        view.pools.led_from(owner, &placed.set)
+    });
+    let mut pools: Vec<(String, String)> = pools
+        .flatten()
+        .chain(of_hints)
+        .map(|pool| (pool.owner.to_string(), pool.rtype.to_string()))
+        .collect();
     pools.sort();
     pools.dedup();
     pools
@@ -257,11 +266,14 @@ mod tests {
     #[test]
     fn the_pools_of_an_answer_are_those_of_its_names_and_of_wildcards_that_they_come_from() {
         let zone = "www A 192.0.2.1\n*.x A 192.0.2.2\n*.x AAAA 2001:db8::2\nhere CNAME www\nthere CNAME b.x\nother A 192.0.2.3";
-        let mut public = view(&[("ex.", zone)]);
+        let other = "s HTTPS 1 www.ex. ipv4hint=192.0.2.1\n*.t HTTPS 1 www.ex. ipv4hint=192.0.2.1\nl HTTPS 1 here.ex. ipv4hint=192.0.2.1";
+        let mut public = view(&[("ex.", zone), ("b.", other)]);
         let Some(Served::Zone(tree)) = public.zones.get(&name("ex.")) else { panic!("the zone is there") };
         let (tree, settings) = (Arc::clone(tree), Settings::default());
         public.pools = Pools::of(&settings);
         ["www.ex.", "*.x.ex."].iter().for_each(|owner| public.pools.add(&tree, &name(owner), &settings));
+        let alias = [name("here.ex.")];
+        public.pools.follow(&public.zones, &alias);
         let world = World { public, ..World::default() };
         for (asked, expected) in [
             ("www.ex.", &[("www.ex.", "A")][..]),
@@ -270,9 +282,13 @@ mod tests {
             ("there.ex.", &[("*.x.ex.", "A"), ("*.x.ex.", "AAAA")]),
             ("other.ex.", &[]),
             ("none.ex.", &[]),
+            ("s.b.", &[("www.ex.", "A")]),
+            ("x.t.b.", &[("www.ex.", "A")]),
+            ("l.b.", &[("www.ex.", "A")]),
         ] {
             let from = [198, 51, 100, 1].into();
-            let question = Asked { name: name(asked), rtype: Type::A, from, subnet: None };
+            let rtype = if asked.ends_with(".b.") { Type::HTTPS } else { Type::A };
+            let question = Asked { name: name(asked), rtype, from, subnet: None };
             let pools = explain(&question, &world, false, &[]).pools;
             let pools: Vec<(&str, &str)> = pools.iter().map(|(owner, rtype)| (&**owner, &**rtype)).collect();
             assert_eq!(pools, expected, "{asked}");

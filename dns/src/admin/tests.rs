@@ -73,6 +73,7 @@ async fn what_changes_something_needs_the_token() {
         ("GET", "/hidden", None, false, 401),
         ("GET", "/explain?name=a.example&type=A&from=192.0.2.1", None, false, 401),
         ("GET", "/explain?name=a.example&type=A&from=192.0.2.1", Some("Bearer seer"), false, 200),
+        ("GET", "/explain?name=a.example&from=192.0.2.1", Some("Bearer seer"), false, 200),
         ("GET", "/explain?name=a.example&type=nonsense&from=192.0.2.1", Some("Bearer seer"), false, 400),
         ("GET", "/explain?name=a..example&type=A&from=192.0.2.1", Some("Bearer seer"), false, 400),
         ("GET", "/explain", Some("Bearer seer"), false, 400),

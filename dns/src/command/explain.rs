@@ -22,8 +22,8 @@ pub(super) struct Args {
     /// The name asked for; the final dot may be left out
     #[arg(value_parser = Name::parse_absolute)]
     name: Name,
-    /// The type asked for
-    #[arg(value_name = "TYPE", value_parser = parse_type)]
+    /// The type asked for: AAAA, HTTPS …
+    #[arg(value_name = "TYPE", value_parser = parse_type, default_value = "A")]
     rtype: Type,
     /// The client's address
     #[arg(long, value_name = "IP")]
