@@ -108,14 +108,27 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// The label of logs and metrics.
+    /// All of them, in the order of the enum.
+    pub(crate) const ALL: [Self; 9] = [
+        Self::Positive,
+        Self::NoData,
+        Self::NxDomain,
+        Self::Referral,
+        Self::Partial,
+        Self::TooLong,
+        Self::NoZone,
+        Self::BrokenZone,
+        Self::Undecided,
+    ];
+
+    /// The label of metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Positive => "positive",
             Self::NoData => "nodata",
             Self::NxDomain => "nxdomain",
             Self::Referral => "referral",
-            Self::Partial => "partial",
+            Self::Partial => "alias",
             Self::TooLong => "too_long",
             Self::NoZone => "no_zone",
             Self::BrokenZone => "broken_zone",

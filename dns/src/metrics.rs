@@ -10,6 +10,7 @@ mod pools;
 mod process;
 mod replication;
 mod status;
+mod told;
 mod zones;
 
 use std::fmt;
@@ -22,13 +23,11 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
 use crate::client::{Listener, Transport};
-use crate::cookie::Proof;
 use crate::ended::Ended;
 use crate::rcode::Rcode;
 use crate::view::Which;
 
 pub use self::counters::Counters;
-use self::counters::{PROOFS, TYPES, type_label};
 pub use self::format::Format;
 use self::pools::PoolSource;
 pub use self::pools::{DrainStatus, LeavingStatus, MemberStatus, NodeStatus, PoolStatus, Vote};
@@ -243,6 +242,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 impl Collector for Metrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         self.encode_answering_to(&mut encoder)?;
+        self.encode_kinds(&mut encoder)?;
         self.encode_queries(&mut encoder)?;
         self.encode_truncated(&mut encoder)?;
         self.encode_cookies(&mut encoder)?;
@@ -274,38 +274,6 @@ impl Collector for Metrics {
 }
 
 impl Metrics {
-    fn encode_queries(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let all = VIEWS.iter().enumerate().flat_map(|(view_at, view)| {
-            (0..=TYPES.len()).map(move |at| {
-                let labels = [("view", view.as_str()), ("type", type_label(at))];
-                (labels, self.sum(None, |c| &c.types[view_at][at]))
-            })
-        });
-        counters(encoder, "queries", "Questions that were answered, by the type asked for", all)
-    }
-
-    fn encode_truncated(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let all = VIEWS
-            .iter()
-            .enumerate()
-            .map(|(at, view)| ([("view", view.as_str())], self.sum(None, |c| &c.truncated[at])));
-        counters(
-            encoder,
-            "truncated",
-            "Answers that send the client to TCP, because they are long or by `rate_limit.slip`",
-            all,
-        )
-    }
-
-    fn encode_cookies(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let all = PROOFS.iter().enumerate().map(|(at, proof)| {
-            let word = if *proof == Proof::Proved { "proved" } else { "unproved" };
-            ([("result", word)], self.sum(None, |c| &c.cookies[at]))
-        });
-        let help = "Answers to clients that sent a DNS cookie, by whether it proves their address";
-        counters(encoder, "cookies", help, all)
-    }
-
     fn encode_connections(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let mut metric =
             encoder.encode_descriptor("connections", "Open connections", None, MetricType::Gauge)?;
@@ -384,8 +352,29 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::answer::Kind;
+    use crate::cookie::Proof;
     use crate::rtype::Type;
-    use crate::wire::{Guarded, Outcome, Sent, Why};
+    use crate::wire::{Gist, Guarded, Outcome, Sent, Why};
+
+    fn sent(rcode: Rcode, gist: Gist, truncated: bool) -> Outcome<'static> {
+        Outcome::Sent(Sent {
+            view: Which::Internal,
+            zone: None,
+            qtype: Some(Type::A),
+            rcode,
+            gist,
+            truncated,
+            guard: Guarded::NotNeeded,
+            cookie: Some(Proof::Unproved),
+        })
+    }
+
+    fn assert_lines(text: &str, lines: &[&str]) {
+        for line in lines {
+            assert!(text.lines().any(|there| there == *line), "{line} is not in\n{text}");
+        }
+    }
 
     fn zone_at_fault() -> ServedZone {
         ServedZone {
@@ -404,15 +393,7 @@ mod tests {
     #[test]
     fn loops_are_added_up_at_a_scrape() {
         let metrics = Arc::new(Metrics::default());
-        let sent = Outcome::Sent(Sent {
-            view: Which::Internal,
-            zone: None,
-            qtype: Some(Type::A),
-            rcode: Rcode::NxDomain,
-            truncated: true,
-            guard: Guarded::NotNeeded,
-            cookie: Some(Proof::Unproved),
-        });
+        let sent = sent(Rcode::NxDomain, Gist::Answer(Kind::NxDomain), true);
         for _ in 0..2 {
             metrics.counters(Transport::Udp).count(&sent);
         }
@@ -430,7 +411,7 @@ mod tests {
         metrics.signatures_expire(vec![("example.com.".to_owned(), 1_900_000_000)]);
         metrics.loaded(LoadResult::Refused, Served { generation: 3, zones: vec![zone] });
         let text = metrics.encode(Format::Prometheus);
-        for line in [
+        let lines = [
             "verge_dns_answers_total{transport=\"udp\",view=\"inside\",rcode=\"NXDOMAIN\"} 2",
             "verge_dns_answers_total{transport=\"tcp\",view=\"inside\",rcode=\"NXDOMAIN\"} 1",
             "verge_dns_truncated_total{view=\"inside\"} 3",
@@ -455,8 +436,42 @@ mod tests {
             "verge_dns_connections{transport=\"tcp\",listener=\"inside\"} 4",
             "verge_dns_tls_certificate_expiry_timestamp_seconds 1800000000",
             "verge_dns_connections_ended_total{transport=\"tls\",reason=\"slow_handshake\"} 1",
+        ];
+        assert_lines(&text, &lines);
+    }
+
+    #[test]
+    fn answers_are_counted_by_kind_and_rcode_and_slips_are_no_long_answers() {
+        let metrics = Arc::new(Metrics::default());
+        let counters = metrics.counters(Transport::Udp);
+        for (rcode, gist, truncated) in [
+            (Rcode::NoError, Gist::Answer(Kind::Positive), true),
+            (Rcode::NoError, Gist::Answer(Kind::NoData), false),
+            (Rcode::NoError, Gist::Answer(Kind::Partial), false),
+            (Rcode::Refused, Gist::Answer(Kind::NoZone), false),
+            (Rcode::NoError, Gist::Slipped, true),
+            (Rcode::NoError, Gist::Slipped, true),
+            (Rcode::NoError, Gist::Other, false),
+            (Rcode::Refused, Gist::Other, false),
+            (Rcode::FormErr, Gist::Other, false),
         ] {
-            assert!(text.lines().any(|there| there == line), "{line} is not in\n{text}");
+            counters.count(&sent(rcode, gist, truncated));
         }
+        let text = metrics.encode(Format::Prometheus);
+        let lines = [
+            "verge_dns_answer_kinds_total{view=\"inside\",kind=\"positive\"} 1",
+            "verge_dns_answer_kinds_total{view=\"inside\",kind=\"nodata\"} 1",
+            "verge_dns_answer_kinds_total{view=\"inside\",kind=\"alias\"} 1",
+            "verge_dns_answer_kinds_total{view=\"inside\",kind=\"no_zone\"} 1",
+            "verge_dns_answer_kinds_total{view=\"inside\",kind=\"referral\"} 0",
+            "verge_dns_answer_kinds_total{view=\"inside\",kind=\"slipped\"} 2",
+            "verge_dns_answer_kinds_total{view=\"inside\",kind=\"other\"} 3",
+            "verge_dns_answer_kinds_total{view=\"outside\",kind=\"other\"} 0",
+            "verge_dns_answers_total{transport=\"udp\",view=\"inside\",rcode=\"NOERROR\"} 6",
+            "verge_dns_answers_total{transport=\"udp\",view=\"inside\",rcode=\"REFUSED\"} 2",
+            "verge_dns_answers_total{transport=\"udp\",view=\"inside\",rcode=\"FORMERR\"} 1",
+            "verge_dns_truncated_total{view=\"inside\"} 1",
+        ];
+        assert_lines(&text, &lines);
     }
 }

@@ -45,7 +45,7 @@ use encode::{Fit, Flags};
 use names::Names;
 pub(crate) use notice::{Noticed, noticed};
 use opt::{ExtendedError, Opt};
-pub use outcome::{Guarded, Outcome, Sent, Why};
+pub use outcome::{Gist, Guarded, Outcome, Sent, Why};
 pub(crate) use query::tsig_of;
 use query::{Edns, Message, NotForUs, Verdict};
 use signature::Signature;
@@ -146,6 +146,15 @@ impl Draft<'_, '_> {
     fn slipped(&self) -> Self {
         Self { truncated: true, ..Self::without_data(Rcode::NoError, None) }
     }
+
+    fn gist(&self) -> Gist {
+        match &self.content {
+            Content::Answer(answer) => Gist::Answer(answer.kind),
+            // Whether an answer is too long is found out as it is written.
+            Content::NoData if self.truncated => Gist::Slipped,
+            Content::HeaderOnly | Content::NoData => Gist::Other,
+        }
+    }
 }
 
 impl<'w: 'm, 'm> Exchange<'w, 'm> {
@@ -213,7 +222,7 @@ impl<'w: 'm, 'm> Exchange<'w, 'm> {
         let rcode = written.kind.rcode();
         let flags = Flags { rcode, authoritative: written.authoritative, truncated: false };
         self.close(opt.as_ref(), flags, out);
-        let sent = Sent { zone: written.zone, ..self.sent(rcode) };
+        let sent = Sent { zone: written.zone, gist: Gist::Answer(written.kind), ..self.sent(rcode) };
         Some(Outcome::Sent(self.guarded(sent, out)))
     }
 
@@ -336,6 +345,7 @@ impl<'w: 'm, 'm> Exchange<'w, 'm> {
             zone: None,
             qtype: self.message.question.as_ref().map(|question| question.qtype),
             rcode,
+            gist: Gist::Other,
             truncated: false,
             guard: Guarded::NotNeeded,
             cookie: self.cookie.map(|(proof, _)| proof),
@@ -343,7 +353,7 @@ impl<'w: 'm, 'm> Exchange<'w, 'm> {
     }
 
     fn write(&self, draft: &Draft<'w, '_>, out: &mut Vec<u8>) -> Sent<'w> {
-        let mut sent = Sent { truncated: draft.truncated, ..self.sent(draft.rcode) };
+        let mut sent = Sent { gist: draft.gist(), truncated: draft.truncated, ..self.sent(draft.rcode) };
         let mut opt = self.message.edns.as_ref().map(|edns| self.opt(edns, draft.error));
         if matches!(draft.content, Content::HeaderOnly) {
             encode::header_only(self.message.header, draft.rcode, out);

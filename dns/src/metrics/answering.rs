@@ -9,7 +9,7 @@ use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::counters::{BOUNDS, SILENCES};
+use super::counters::{BOUNDS, PLACES, SILENCES, rcode_at};
 use super::{Metrics, RCODES, VIEWS, counters, process};
 use crate::client::Transport;
 use crate::view::Which;
@@ -53,13 +53,15 @@ impl Metrics {
     fn encode_answers(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let all = Transport::ALL.into_iter().flat_map(|transport| {
             VIEWS.iter().enumerate().flat_map(move |(view_at, view)| {
-                RCODES.iter().enumerate().map(move |(rcode_at, rcode)| {
+                RCODES.iter().map(move |rcode| {
                     let labels = [
                         ("transport", transport.as_str()),
                         ("view", view.as_str()),
                         ("rcode", rcode.as_str()),
                     ];
-                    (labels, self.sum(Some(transport), |c| &c.sent[view_at][rcode_at]))
+                    let places = (0..PLACES).filter(|place| rcode_at(*place) == *rcode);
+                    let sum = |place: usize| self.sum(Some(transport), |c| &c.sent[view_at][place]);
+                    (labels, places.map(sum).sum())
                 })
             })
         });

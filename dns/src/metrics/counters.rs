@@ -4,17 +4,20 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use super::{RCODES, VIEWS, add, index};
+use crate::answer::Kind;
 use crate::client::Transport;
 use crate::cookie::Proof;
+use crate::rcode::Rcode;
 use crate::rtype::Type;
-use crate::wire::{Guarded, Outcome, Why};
+use crate::wire::{Gist, Guarded, Outcome, Sent, Why};
 
 /// Counts of one loop, on cache lines that no other loop writes.
 #[derive(Debug)]
 #[repr(align(128))]
 pub struct Counters {
     pub(super) transport: Transport,
-    pub(super) sent: [[AtomicU64; RCODES.len()]; VIEWS.len()],
+    /// By kind and rcode: see [`PLACES`].
+    pub(super) sent: [[AtomicU64; PLACES]; VIEWS.len()],
     /// By the type asked for; the last place is for all others.
     pub(super) types: [[AtomicU64; TYPES.len() + 1]; VIEWS.len()],
     pub(super) truncated: [AtomicU64; VIEWS.len()],
@@ -61,6 +64,37 @@ pub(super) const TYPES: [Type; 19] = [
 pub(super) const BOUNDS: [f64; 9] =
     [0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.001, 0.005, 0.025, 0.1];
 
+/// One for each kind, whose rcode follows from it; one for what slipped; and one for each rcode of all other answers. So one
+/// addition counts an answer by both.
+pub(super) const PLACES: usize = SLIPPED + 1 + RCODES.len();
+const SLIPPED: usize = Kind::ALL.len();
+
+/// The place of an answer.
+fn place(sent: &Sent<'_>) -> usize {
+    match sent.gist {
+        Gist::Answer(kind) => kind as usize,
+        Gist::Slipped => SLIPPED,
+        Gist::Other => SLIPPED + 1 + index(&RCODES, &sent.rcode),
+    }
+}
+
+/// The rcode of answers that are counted there.
+pub(super) fn rcode_at(place: usize) -> Rcode {
+    match Kind::ALL.get(place) {
+        Some(kind) => kind.rcode(),
+        None => place.checked_sub(SLIPPED + 1).map_or(Rcode::NoError, |at| RCODES[at]),
+    }
+}
+
+/// The kind of answers that are counted there, as a label.
+pub(super) fn kind_at(place: usize) -> &'static str {
+    match Kind::ALL.get(place) {
+        Some(kind) => kind.as_str(),
+        None if place == SLIPPED => "slipped",
+        None => "other",
+    }
+}
+
 /// The place of a type in a table of counters.
 fn type_place(asked: Option<Type>) -> usize {
     TYPES.iter().position(|counted| Some(*counted) == asked).unwrap_or(TYPES.len())
@@ -94,9 +128,9 @@ impl Counters {
             Outcome::Silent(why) => add(&self.silent[index(&SILENCES, why)], 1),
             Outcome::Sent(sent) => {
                 let view = index(&VIEWS, &sent.view);
-                add(&self.sent[view][index(&RCODES, &sent.rcode)], 1);
+                add(&self.sent[view][place(sent)], 1);
                 add(&self.types[view][type_place(sent.qtype)], 1);
-                if sent.truncated {
+                if sent.truncated && sent.gist != Gist::Slipped {
                     add(&self.truncated[view], 1);
                 }
                 if sent.guard == Guarded::Stopped {
@@ -131,5 +165,15 @@ impl Counters {
         add(&self.took[bucket], packets);
         let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         add(&self.took_nanos, nanos.saturating_mul(packets));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_has_its_place() {
+        assert!(Kind::ALL.iter().enumerate().all(|(place, kind)| *kind as usize == place));
     }
 }

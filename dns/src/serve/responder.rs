@@ -251,6 +251,7 @@ mod tests {
                 zone: None,
                 qtype: Some(Type::A),
                 rcode: crate::rcode::Rcode::NoError,
+                gist: wire::Gist::Other,
                 truncated: false,
                 guard: Guarded::Clean,
                 cookie: None,

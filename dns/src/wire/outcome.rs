@@ -1,5 +1,6 @@
 //! The result for a packet.
 
+use crate::answer::Kind;
 use crate::cookie::Proof;
 use crate::name::Name;
 use crate::rcode::Rcode;
@@ -55,12 +56,28 @@ pub struct Sent<'w> {
     pub qtype: Option<Type>,
     /// How it ended.
     pub rcode: Rcode,
+    /// Its kind, if it is a view's answer.
+    pub gist: Gist,
     /// Whether the client was told to come back by TCP.
     pub truncated: bool,
     /// The verdict of the egress guard.
     pub guard: Guarded,
     /// Whether the client's cookie proves its address; none if it sent none, or cookies are off.
     pub cookie: Option<Proof>,
+}
+
+/// The gist of an answer.
+///
+/// Invariant: an answer of a kind ends as [`Kind::rcode`] says, and one that slipped ends with no error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gist {
+    /// A view's answer.
+    Answer(Kind),
+    /// Nothing but "come back by TCP", as there are too many answers (`rate_limit.slip`).
+    Slipped,
+    /// No view's answer: to a message that is malformed or not supported, to a notice, an update or a cookie alone, or
+    /// in the place of what the egress guard stopped.
+    Other,
 }
 
 /// The egress guard's verdict on an answer.

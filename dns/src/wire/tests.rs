@@ -82,7 +82,7 @@ fn moment() -> Moment {
 }
 
 /// A header, a question and whatever comes behind.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 struct Ask {
     flags: [u8; 2],
     counts: [u8; 4],
@@ -137,7 +137,12 @@ impl Ask {
 fn reply(world: &World, packet: &[u8], transport: Transport) -> Vec<u8> {
     let mut out = Vec::new();
     match respond(world, &mut Limits::default(), packet, &client(transport), moment(), &mut out) {
-        Outcome::Sent(_) => out,
+        Outcome::Sent(sent) => {
+            if let Gist::Answer(kind) = sent.gist {
+                assert_eq!(sent.rcode, kind.rcode());
+            }
+            out
+        }
         Outcome::Silent(why) => panic!("silent: {why:?}"),
     }
 }

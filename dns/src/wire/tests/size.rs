@@ -140,6 +140,7 @@ fn flood_as(
         let ask = with(ask(&qname, Type::A));
         match respond(world, limits, &ask.bytes(), from, at, &mut out) {
             Outcome::Sent(sent) if sent.truncated => {
+                assert_eq!(sent.gist, Gist::Slipped);
                 assert_eq!(summary(&out), format!("opcode0 qr tc rcode0 1/0/0/{}", ask.counts[3]));
                 tally[1] += 1;
             }
@@ -151,6 +152,41 @@ fn flood_as(
         }
     }
     tally
+}
+
+#[test]
+fn an_answer_says_what_it_tells() {
+    let world = world(&[("ex.", &format!("{EX}away CNAME www.elsewhere.\n{}", many("long", 20)))]);
+    let of = |ask: &Ask| {
+        let mut out = Vec::new();
+        match respond(
+            &world,
+            &mut Limits::default(),
+            &ask.bytes(),
+            &client(Transport::Udp),
+            moment(),
+            &mut out,
+        ) {
+            Outcome::Sent(sent) => (sent.gist, sent.truncated),
+            Outcome::Silent(why) => panic!("silent: {why:?}"),
+        }
+    };
+    for (ask, expected) in [
+        (ask("www.ex.", Type::A), Gist::Answer(Kind::Positive)),
+        (ask("case.ex.", Type::A), Gist::Answer(Kind::Positive)),
+        (ask("www.ex.", Type::AAAA), Gist::Answer(Kind::NoData)),
+        (ask("none.ex.", Type::A), Gist::Answer(Kind::NxDomain)),
+        (ask("a.sub.ex.", Type::A), Gist::Answer(Kind::Referral)),
+        (ask("away.ex.", Type::A), Gist::Answer(Kind::Partial)),
+        (ask("www.elsewhere.", Type::A), Gist::Answer(Kind::NoZone)),
+        (ask("ex.", Type::AXFR), Gist::Other),
+        (ask("www.ex.", Type::A).class(3), Gist::Other),
+        (ask("www.ex.", Type::A).edns(1, 0, 1232, b""), Gist::Other),
+        (ask("ex.", Type::SOA).flags(0x20, 0), Gist::Other),
+    ] {
+        assert_eq!(of(&ask), (expected, false), "{ask:?}");
+    }
+    assert_eq!(of(&ask("long.ex.", Type::TXT)), (Gist::Answer(Kind::Positive), true));
 }
 
 #[test]
