@@ -2,6 +2,7 @@
 //!
 //! Invariant: no label comes from a request; the number of series is fixed by the config.
 
+mod connections;
 mod dictionaries;
 mod disks;
 mod evicted;
@@ -22,6 +23,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 
+use self::connections::Connections;
+pub(crate) use self::connections::Spoken;
 use self::evicted::EvictedAges;
 pub use self::limits::Limit;
 use self::limits::Limits;
@@ -65,8 +68,7 @@ struct All {
     streams: Streams,
     asked: Family<AskedLabel, Counter>,
     turned_away: Family<Dropped, Counter>,
-    connections: Gauge,
-    connections_limit: Gauge,
+    connections: Connections,
     clients_dropped: Family<Dropped, Counter>,
     handshakes: Family<Handshake, Counter>,
     handshakes_failed: Family<Dropped, Counter>,
@@ -167,8 +169,7 @@ impl Default for Metrics {
             streams: Streams::default(),
             asked: Family::default(),
             turned_away: Family::default(),
-            connections: Gauge::default(),
-            connections_limit: Gauge::default(),
+            connections: Connections::default(),
             clients_dropped: Family::default(),
             handshakes: Family::default(),
             handshakes_failed: Family::default(),
@@ -226,9 +227,7 @@ impl All {
         page.register("turned_away", away, self.turned_away.clone());
         let asked = "Requests to the admin listener that change something, or should have";
         registry.register("admin_requests", asked, self.asked.clone());
-        page.register("connections", "Client connections open", self.connections.clone());
-        let limit = "Client connections that `limits.connections` allows";
-        page.register("connections_limit", limit, self.connections_limit.clone());
+        self.connections.register(&mut page);
         let dropped = "Clients whose transfer was broken off because they were too slow";
         registry.register("clients_dropped", dropped, self.clients_dropped.clone());
         let done =
@@ -374,10 +373,15 @@ impl Metrics {
         self.0.asked.get_or_create(&AskedLabel { what: what.as_str() }).inc();
     }
 
-    /// How many client connections are open, of so many that may be.
-    pub fn connections(&self, open: usize, limit: usize) {
-        self.0.connections.set(i64::try_from(open).unwrap_or(i64::MAX));
-        self.0.connections_limit.set(i64::try_from(limit).unwrap_or(i64::MAX));
+    /// A client's connection is open and speaks this until the result is dropped.
+    #[must_use]
+    pub(crate) fn connected(&self, spoken: Spoken) -> UnderWay {
+        self.0.connections.open(spoken)
+    }
+
+    /// As many client connections may be open.
+    pub(crate) fn connections_limit(&self, limit: usize) {
+        self.0.connections.limit(limit);
     }
 
     /// A client was too slow; `why` is one of a few words of ours.

@@ -141,7 +141,7 @@ mod tests {
     use http::StatusCode;
 
     use super::*;
-    use crate::metrics::{Format, Metrics, Outcome};
+    use crate::metrics::{Format, Metrics, Outcome, Spoken};
     use crate::store::{Ages, Size};
 
     /// A series that the page needs and that is registered elsewhere would be 0 for ever.
@@ -156,7 +156,8 @@ mod tests {
         metrics.turned_away("no-site");
         site.sent(7);
         site.fetched(5);
-        metrics.connections(3, 10);
+        let _open = [Spoken::Http1, Spoken::Http2].map(|spoken| metrics.connected(spoken));
+        metrics.connections_limit(10);
         let evicted = Ages { counts: [5, 0, 0, 0, 0, 0, 0, 0, 0, 2], sum: Duration::from_secs(9) };
         let size = Size { keys: 1, bytes: 2, fill_bytes: 3, capacity_bytes: 4, evicted };
         let (all, page) = (metrics.render(&size, &[], Format::OpenMetrics), metrics.render_page(&size, &[]));

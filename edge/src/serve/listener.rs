@@ -26,7 +26,7 @@ use super::tls::{Agreed, Door, HandshakeFault, Shaken, Terms, Way};
 use super::{h1, h2};
 use crate::cache::Cache;
 use crate::draining::Draining;
-use crate::metrics::{Limit, Metrics};
+use crate::metrics::{Limit, Metrics, Spoken};
 use crate::tls::Identity;
 use crate::watch::Watch;
 
@@ -61,6 +61,7 @@ impl Listeners {
         let room = Room::new(limits.connections, limits.connections_per_network);
         service.load.of(&room);
         service.load.obey(limits.bytes_in_flight);
+        service.cache.metrics.connections_limit(limits.connections);
         Self {
             room,
             service: Arc::new(service),
@@ -83,6 +84,7 @@ impl Listeners {
         self.handshakes.obey(limits.handshakes, limits.handshakes_per_network);
         self.service.tunnels.obey(limits.upgrades);
         self.service.load.obey(limits.bytes_in_flight);
+        self.metrics().connections_limit(limits.connections);
         self.limits.store(Arc::new(limits));
         self.service.trust(trusted_proxies);
     }
@@ -136,7 +138,6 @@ impl Listeners {
         let local = stream.local_addr().unwrap_or(UNKNOWN);
         let peer = Peer { client, local, scheme: way.scheme() };
         self.connections.spawn(self.clone().carry(stream, peer, way, seat));
-        self.count();
     }
 
     /// The metrics that count connections.
@@ -289,7 +290,6 @@ impl Listeners {
         drop(place);
         let Some(seat) = seat else { return self.metrics().client_dropped("connections") };
         let Some(seat) = seat else { return };
-        self.count();
         let peer = Peer { client, local, scheme: way.scheme() };
         self.carry(stream, peer, way, seat).await;
     }
@@ -304,17 +304,20 @@ impl Listeners {
         let stream = Patient::new(stream, watch, service.cache.metrics.clone(), wide);
         // Each way is boxed: else every connection, idle ones included, would take as much memory as the largest way.
         match way {
-            Way::Plain => Box::pin(h1::carry(service, limits, stream, (peer, None), &seat, ending)).await,
+            Way::Plain => {
+                let _open = self.metrics().connected(Spoken::Http1);
+                Box::pin(h1::carry(service, limits, stream, (peer, None), &seat, ending)).await;
+            }
             Way::Tls(terms) => Box::pin(self.encrypted(stream, peer, &terms, &seat)).await,
         }
-        drop(seat);
-        self.count();
     }
 
     async fn encrypted(&self, stream: Patient, peer: Peer, terms: &Terms, seat: &Seat) {
         let limits = &**self.limits.load();
         let Some(place) = self.handshake(peer.client) else { return };
+        let open = self.metrics().connected(Spoken::None);
         let shaken = Box::pin(terms.handshake(stream, limits.head_timeout, seat, &self.ending, place)).await;
+        drop(open);
         match shaken {
             Ok((Shaken::Whole(stream), identity)) => {
                 let agreed = Agreed::of(stream.get_ref().1);
@@ -338,16 +341,14 @@ impl Listeners {
     ) {
         let (limits, service, ending) = (&**self.limits.load(), &self.service, &self.ending);
         self.metrics().handshake_done(agreed.version, agreed.is_resumed);
+        let spoken = if agreed.is_http2 { Spoken::Http2 } else { Spoken::Http1 };
+        let _open = self.metrics().connected(spoken);
         if agreed.is_http2 {
             let who = (peer, identity, agreed.server_name);
             Box::pin(h2::carry(service, limits, stream, who, seat, ending, terms)).await;
         } else {
             Box::pin(h1::carry(service, limits, stream, (peer, identity), seat, ending)).await;
         }
-    }
-
-    pub(super) fn count(&self) {
-        self.metrics().connections(self.room.taken(), self.limits.load().connections);
     }
 
     /// A place for a handshake of this client; counted if there is none.

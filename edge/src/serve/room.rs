@@ -150,11 +150,6 @@ impl Room {
         self.left.notified().await;
     }
 
-    /// How many places are taken.
-    pub(super) fn taken(&self) -> usize {
-        self.lock().taken.len()
-    }
-
     fn now_ms(&self) -> u64 {
         self.ms_at(monotonic())
     }

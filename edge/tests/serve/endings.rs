@@ -245,7 +245,7 @@ async fn a_client_that_says_no_more_is_taken_for_gone_when_its_answer_does_not_c
     drop(client);
     asked.hung_up().await;
     rig.until("verge_edge_fetches", 0).await;
-    rig.until("verge_edge_connections", 0).await;
+    rig.until_all_have_left().await;
 }
 
 /// The POST has taken away what was stored.
@@ -330,7 +330,7 @@ async fn the_origin_hears_of_a_client_that_leaves_while_nothing_comes_for_it() {
         client.head().await;
         client.say_no_more().await;
         asked.hung_up().await;
-        rig.until("verge_edge_connections", 0).await;
+        rig.until_all_have_left().await;
     }
 }
 

@@ -178,7 +178,7 @@ async fn what_cannot_be_encoded_in_time_is_refused_and_can_be_pushed_later() {
             tokio::select! {
                 biased;
                 got = &mut push => return got,
-                _ = rig.metric("verge_edge_connections ") => rig.pass(1),
+                _ = rig.metric("verge_edge_connections_limit ") => rig.pass(1),
             }
         }
     })

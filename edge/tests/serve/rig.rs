@@ -175,6 +175,21 @@ impl Rig {
         soon(&format!("{name} {value}"), reached).await;
     }
 
+    /// Waits until no client has a connection, whatever it speaks.
+    pub async fn until_all_have_left(&self) {
+        let left = async {
+            loop {
+                let metrics = Client::connect(self.admin).await.get("/metrics").await.text();
+                let open = metrics.lines().filter(|line| line.starts_with("verge_edge_connections{"));
+                if open.clone().count() > 0 && open.clone().all(|line| line.ends_with(" 0")) {
+                    return;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        soon("the end of all connections", left).await;
+    }
+
     /// The token that the admin listener asks for.
     pub fn token(&self) -> String {
         let text = std::fs::read_to_string(self.folder.path().join("verge-edge.token")).unwrap();

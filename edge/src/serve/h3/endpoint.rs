@@ -28,7 +28,7 @@ use super::received::number;
 use super::retry;
 use super::shared_socket::SharedSocket;
 use crate::clock::monotonic;
-use crate::metrics::Limit;
+use crate::metrics::{Limit, Spoken};
 use crate::serve::arrival::Peer;
 use crate::serve::by_listener::ByListener;
 use crate::serve::handshakes::Place;
@@ -294,7 +294,6 @@ impl Listeners {
         self.metrics().handshake_done("1.3", false);
         let met = Met { connection, client, identity, unconfirmed: Unconfirmed::default() };
         self.seated(met, limits, &offer.terms, local).await;
-        self.count();
     }
 
     /// Answers a client whose address is proved as soon as its ClientHello is read. Its handshake ends meanwhile, within
@@ -338,7 +337,6 @@ impl Listeners {
             drop(held);
         };
         tokio::join!(ending, self.seated(met, limits, &offer.terms, local));
-        self.count();
     }
 
     /// A step of a handshake, as long as there is time and a place for it.
@@ -381,7 +379,7 @@ impl Listeners {
         if seat.has_replaced {
             self.metrics().limit_reached(Limit::IdleConnections);
         }
-        self.count();
+        let _open = self.metrics().connected(Spoken::Http3);
         let handshake = connection.handshake_data().and_then(|data| data.downcast::<HandshakeData>().ok());
         let server_name = handshake.and_then(|data| data.server_name).map(|name| name.to_ascii_lowercase());
         let local = SocketAddr::new(connection.local_ip().unwrap_or(local.ip()), local.port());
