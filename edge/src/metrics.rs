@@ -15,7 +15,6 @@ mod spread;
 mod streams;
 
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use http::StatusCode;
 use prometheus_client::encoding::{EncodeLabelSet, text};
@@ -31,6 +30,7 @@ use self::limits::Limits;
 pub use self::origins::OriginMetrics;
 use self::origins::Origins;
 use self::sites::Sites;
+pub(crate) use self::sites::Timed;
 pub use self::sites::{Outcome, SiteMetrics};
 use self::spread::{Counter, Level};
 pub use self::streams::StreamMetrics;
@@ -272,12 +272,12 @@ impl All {
 }
 
 impl Metrics {
-    /// A request was answered with a head of this status; `waited` is the time to that head.
-    pub fn answered(&self, site: &SiteMetrics, outcome: Outcome, status: StatusCode, waited: Duration) {
+    /// A request was answered with a head of this status.
+    pub(crate) fn answered(&self, site: &SiteMetrics, outcome: Outcome, status: StatusCode) {
         if outcome == Outcome::Collapsed {
             self.0.collapsed.inc();
         }
-        site.answered(outcome, status, waited);
+        site.answered(outcome, status);
     }
 
     /// A hit was answered the short way.

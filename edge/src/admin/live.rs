@@ -141,6 +141,7 @@ mod tests {
     use http::StatusCode;
 
     use super::*;
+    use crate::clock::monotonic;
     use crate::metrics::{Format, Metrics, Outcome, Spoken};
     use crate::store::{Ages, Size};
 
@@ -149,8 +150,10 @@ mod tests {
     fn the_series_of_the_page_are_all_that_it_needs_and_not_all_that_there_are() {
         let metrics = Metrics::default();
         let site = metrics.site("a.test");
-        metrics.answered(&site, Outcome::Hit, StatusCode::OK, Duration::from_millis(1));
-        metrics.answered(&site, Outcome::Miss, StatusCode::BAD_GATEWAY, Duration::from_millis(20));
+        metrics.answered(&site, Outcome::Hit, StatusCode::OK);
+        metrics.answered(&site, Outcome::Miss, StatusCode::BAD_GATEWAY);
+        site.hit_at_once(Duration::from_millis(1));
+        drop(site.begun(Outcome::Miss, monotonic(), Duration::from_millis(20)));
         let origin = metrics.origin("a.test", "10.0.0.1:80");
         origin.stands(true);
         metrics.turned_away("no-site");

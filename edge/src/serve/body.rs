@@ -15,7 +15,7 @@ use crate::flight::log::BrokenOff;
 use crate::flight::{Encoded, Reader, Unfinished};
 use crate::http::range::{Multipart, Part};
 use crate::log::access::Pending;
-use crate::metrics::SiteMetrics;
+use crate::metrics::{SiteMetrics, Timed};
 use crate::origin::OriginBody;
 use crate::origin::body::BodyError;
 use crate::store::{FileReader, Gone, Object, Reading, Unread};
@@ -27,6 +27,8 @@ pub struct Body {
     owed: Option<Owed>,
     /// Its request's line of the access log.
     line: Option<Pending>,
+    /// It ends with the body.
+    timed: Option<Timed>,
 }
 
 /// The bytes of a body that are still to be sent, for as long as their number is known.
@@ -151,6 +153,11 @@ impl Body {
         self.line = line;
     }
 
+    /// With the time of its answer, which ends with it.
+    pub(super) fn timed_by(&mut self, timed: Option<Timed>) {
+        self.timed = timed;
+    }
+
     /// None.
     #[must_use]
     pub fn empty() -> Self {
@@ -231,10 +238,10 @@ impl Body {
         if self.is_end_stream() {
             return self;
         }
-        let Self { source, mut owed, line } = self;
+        let Self { source, mut owed, line, timed } = self;
         // Nobody knows how many it will be.
         owed.iter_mut().for_each(|owed| owed.settle(u64::MAX));
-        Self { source: Source::Unpacked(Box::new((source, Unpacking::new()))), owed, line }
+        Self { source: Source::Unpacked(Box::new((source, Unpacking::new()))), owed, line, timed }
     }
 
     /// None: what follows the head is no body.
@@ -245,7 +252,11 @@ impl Body {
     /// The tunnel that follows the head, if it is another protocol.
     pub(super) fn take_tunnel(&mut self) -> Option<Tunnel> {
         match &mut self.source {
-            Source::Tunnel(tunnel) => tunnel.take().map(|tunnel| *tunnel),
+            Source::Tunnel(tunnel) => {
+                // The tunnel is no part of the answer, whose head is its end.
+                self.timed = None;
+                tunnel.take().map(|tunnel| *tunnel)
+            }
             _ => None,
         }
     }
@@ -256,7 +267,7 @@ impl Body {
     }
 
     fn new(source: Source, site: Option<&SiteMetrics>) -> Self {
-        let mut body = Self { source, owed: None, line: None };
+        let mut body = Self { source, owed: None, line: None, timed: None };
         body.owed = site.map(|site| Owed::new(site, body.size_hint().exact().unwrap_or(0)));
         body
     }
@@ -270,7 +281,7 @@ impl HttpBody for Body {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, SendError>>> {
-        let Self { source, owed, line } = self.get_mut();
+        let Self { source, owed, line, .. } = self.get_mut();
         let frame = ready!(source.poll(cx, owed.as_ref().map(|owed| &owed.site)));
         let bytes = match &frame {
             Some(Ok(frame)) => frame.data_ref().map_or(0, Bytes::len),

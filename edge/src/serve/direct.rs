@@ -12,6 +12,7 @@ pub(super) mod read;
 
 use std::cell::OnceCell;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{self, HeaderName};
@@ -158,6 +159,11 @@ impl Hit<'_> {
         }
     }
 
+    /// Counts the time of an answer that does not go as a whole with its head, with this body.
+    pub(super) fn time(&self, body: &mut Body, began: Instant, waited: Duration) {
+        body.timed_by(self.exchange.site.metrics.begun(Outcome::Hit, began, waited));
+    }
+
     pub(super) fn body(&self) -> Body {
         let (object, site) = (Arc::clone(&self.object), &self.exchange.site.metrics);
         match &self.selection {
@@ -170,18 +176,17 @@ impl Hit<'_> {
         }
     }
 
-    /// Counts the request, and begins its line of the access log; `field` gives the request's fields.
+    /// Counts the request but for its time, and begins its line of the access log; `field` gives the request's fields.
     pub(super) fn tell<'f>(
         &self,
         service: &Service,
-        began: Instant,
+        (began, waited): (Instant, Duration),
         field: impl Fn(&HeaderName) -> Option<&'f [u8]>,
     ) -> Option<Pending> {
         let (metrics, exchange) = (&service.cache.metrics, self.exchange);
-        let waited = began.elapsed();
         metrics.directly();
         metrics.asked_over(handler::protocol(exchange.version));
-        metrics.answered(&exchange.site.metrics, Outcome::Hit, self.status(), waited);
+        metrics.answered(&exchange.site.metrics, Outcome::Hit, self.status());
         let given = Given {
             status: self.status().as_u16(),
             outcome: Outcome::Hit,

@@ -40,7 +40,7 @@ use crate::tls::Identity;
 
 /// Answers one request.
 pub(super) async fn handle(service: &Service, arrival: Arrival<'_>) -> Answer {
-    let Arrival { mut head, version, peer, body, transport } = arrival;
+    let Arrival { mut head, version, peer, mut body, transport } = arrival;
     if head.uri.path() == HEALTH_PATH {
         // A proxy in front is no outsider, and those whose requests it passes on are.
         let Sender { client, .. } =
@@ -78,12 +78,14 @@ pub(super) async fn handle(service: &Service, arrival: Arrival<'_>) -> Answer {
         }
     };
     let cache = &service.cache;
+    body.of_site(&exchange.site.metrics);
     let started = monotonic();
     let mut answer = respond(service, &exchange, body).await;
     complete(&exchange, service.alternative(peer, version, &exchange.request.uri), &mut answer);
     let mut answer = transport.refusal().unwrap_or(answer);
     let waited = started.elapsed();
-    cache.metrics.answered(&exchange.site.metrics, answer.outcome, answer.head.status, waited);
+    cache.metrics.answered(&exchange.site.metrics, answer.outcome, answer.head.status);
+    answer.body.timed_by(exchange.site.metrics.begun(answer.outcome, started, waited));
     tell(&exchange, &mut answer, started, waited);
     answer
 }

@@ -43,6 +43,7 @@ mod known;
 mod large;
 mod lingering;
 mod mapping;
+mod measuring;
 mod model;
 mod moving;
 mod objects;

@@ -14,7 +14,7 @@ use hyper::body::{Body, Frame, SizeHint};
 use super::held::{Gathering, Held};
 use super::turn::{GoAhead, Turn};
 use super::{BodyError, Cause};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, SiteMetrics};
 use crate::store::Share;
 use crate::watch::Watch;
 
@@ -53,6 +53,8 @@ pub struct Upload {
     body: UnsyncBoxBody<Bytes, Cause>,
     watch: Watch,
     metrics: Metrics,
+    /// Counts what the client sends, once the site is known.
+    site: Option<SiteMetrics>,
     progress: Arc<Progress>,
     limit: Option<Limit>,
     /// The bytes that have come already, which go first.
@@ -143,6 +145,7 @@ impl RequestBody {
                 body,
                 watch,
                 metrics,
+                site: None,
                 progress,
                 limit: None,
                 before: None,
@@ -150,6 +153,13 @@ impl RequestBody {
                 is_over: false,
                 turn: None,
             }))
+        }
+    }
+
+    /// From now on this site's metrics count what comes of it.
+    pub(crate) fn of_site(&mut self, site: &SiteMetrics) {
+        if let Self::Upload(upload) = self {
+            upload.site = Some(site.clone());
         }
     }
 
@@ -339,11 +349,14 @@ impl Upload {
 }
 
 impl Upload {
-    /// The frame, if it is still within the limit.
+    /// The frame, if it is still within the limit. It counts as received in any case.
     fn within(&mut self, frame: Frame<Bytes>) -> Result<Frame<Bytes>, BodyError> {
+        let bytes = frame.data_ref().map_or(0, Bytes::len);
+        if let Some(site) = &self.site {
+            site.received(bytes);
+        }
         let Some(limit) = &mut self.limit else { return Ok(frame) };
-        let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
-        match limit.left.checked_sub(bytes) {
+        match limit.left.checked_sub(bytes as u64) {
             Some(left) => {
                 limit.left = left;
                 Ok(frame)

@@ -136,15 +136,18 @@ impl<'a> Direct<'a> {
             hit.object.hits.add();
         }
         head.write(&hit.freshness, out);
-        let mut line = hit.tell(self.service, began, field);
+        let waited = began.elapsed();
+        let mut line = hit.tell(self.service, (began, waited), field);
         if let Some(small) = small {
             out.extend_from_slice(&small);
+            hit.exchange.site.metrics.hit_at_once(waited);
             hit.exchange.site.metrics.sent(small.len());
             line.iter_mut().for_each(|line| line.sent(small.len()));
             self.seat.answered(began);
             return Some(gate::Given::All);
         }
         let mut body = hit.body();
+        hit.time(&mut body, began, waited);
         body.told_by(line);
         Some(gate::Given::Begun(Sending { body, _busy: self.seat.busy() }))
     }

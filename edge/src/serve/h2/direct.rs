@@ -65,13 +65,19 @@ impl<'a> Direct<'a> {
 
     /// Sends an answer, as far as the client takes it now. A client that does not want it any more is not told of it.
     fn send(&self, made: Made, asked: &HeaderMap, mut respond: SendResponse<Bytes>) -> Turn {
-        let Made { head: (status, headers), content, mut line, began } = made;
+        let Made { head: (status, headers), content, mut line, began, waited } = made;
         let (counts, client) = (&self.own.counts, &self.own.client);
         counts.asked();
         let sent = respond.send_response(response(status, headers), matches!(content, Content::None));
-        let Ok(mut stream) = sent else { return Turn::Given };
+        let Ok(mut stream) = sent else {
+            if !matches!(content, Content::Large(_)) {
+                self.hits.went(waited);
+            }
+            return Turn::Given;
+        };
         let mut body = match content {
             Content::None => {
+                self.hits.went(waited);
                 counts.answered();
                 self.seat.answered(began);
                 return Turn::Given;
@@ -80,6 +86,7 @@ impl<'a> Direct<'a> {
                 let count = bytes.len();
                 stream.reserve_capacity(count);
                 if stream.capacity() >= count {
+                    self.hits.went(waited);
                     counts.piece(count);
                     if stream.send_data(bytes, true).is_ok() {
                         counts.answered();
@@ -88,7 +95,9 @@ impl<'a> Direct<'a> {
                     self.seat.answered(began);
                     return Turn::Given;
                 }
-                Body::counted(object)
+                let mut body = Body::counted(object);
+                self.hits.waits(began, waited, &mut body);
+                body
             }
             Content::Large(body) => body,
         };

@@ -78,7 +78,7 @@ impl<'a> Direct<'a> {
 
     /// Hands an answer to quinn, if the client takes all of it now.
     fn send(&self, made: Made, mut send: SendStream) -> Turn {
-        let Made { head, content, mut line, began } = made;
+        let Made { head, content, mut line, began, waited } = made;
         let small = match content {
             Content::None => Bytes::new(),
             Content::Small(bytes, _) => bytes,
@@ -94,8 +94,10 @@ impl<'a> Direct<'a> {
         if !is_taken || send.finish().is_err() {
             let mut body = Body::empty();
             body.told_by(line);
+            self.hits.waits(began, waited, &mut body);
             return self.begun(send, chunks, body);
         }
+        self.hits.went(waited);
         self.own.answered();
         self.seat.answered(began);
         Turn::Given(send)

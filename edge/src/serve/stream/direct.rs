@@ -3,6 +3,7 @@
 
 use std::iter;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{self, HeaderName};
@@ -14,6 +15,7 @@ use tokio::time::Instant;
 use super::{Client, complete, head, without_connection};
 use crate::clock::monotonic;
 use crate::log::access::Pending;
+use crate::metrics::{Outcome, SiteMetrics};
 use crate::policy::Selection;
 use crate::serve::body::Body;
 use crate::serve::direct::read::{Head, Reader, write};
@@ -26,6 +28,9 @@ pub(in crate::serve) struct Direct<'a> {
     client: &'a Client,
     /// None where all requests go the long way: a client that is known by its certificate gets answers of its own.
     reader: Option<Reader<'a>>,
+    /// That of the last answer. It is seldom another one, so that no count of owners is written for each request, which
+    /// all threads would write.
+    site: Option<SiteMetrics>,
 }
 
 /// A head without content as its transport has read it.
@@ -37,13 +42,16 @@ pub(in crate::serve) struct Parts<'a> {
     pub(in crate::serve) version: Version,
 }
 
-/// An answer that is to be sent. It is counted as given.
+/// An answer that is to be sent. It is counted as given, but for the time of one that may go with its head: see
+/// [`Direct::went`] and [`Direct::waits`].
 pub(in crate::serve) struct Made<H> {
     /// In the form of its transport.
     pub(in crate::serve) head: H,
     pub(in crate::serve) content: Content,
     pub(in crate::serve) line: Option<Pending>,
     pub(in crate::serve) began: Instant,
+    /// Until the head was made.
+    pub(in crate::serve) waited: Duration,
 }
 
 #[expect(clippy::large_enum_variant, reason = "it lives for a moment, and a box costs more than a move")]
@@ -82,7 +90,20 @@ impl<'a> Direct<'a> {
     pub(in crate::serve) fn new(client: &'a Client) -> Self {
         let is_usual = client.service.is_direct && !client.is_spare && client.identity.is_none();
         let reader = is_usual.then(|| Reader::new(&client.service, client.peer, client.limits.head));
-        Self { client, reader }
+        Self { client, reader, site: None }
+    }
+
+    /// The last answer that was made had no large body and went with its head, or is not wanted any more.
+    pub(in crate::serve) fn went(&self, waited: Duration) {
+        if let Some(site) = &self.site {
+            site.hit_at_once(waited);
+        }
+    }
+
+    /// The last answer that was made had no large body, and the client has to be waited for all the same: with this body.
+    pub(in crate::serve) fn waits(&self, began: Instant, waited: Duration, body: &mut Body) {
+        let timed = self.site.as_ref().and_then(|site| site.begun(Outcome::Hit, began, waited));
+        body.timed_by(timed);
     }
 
     /// The answer, if it is a usual hit; `form` makes its head.
@@ -91,7 +112,7 @@ impl<'a> Direct<'a> {
         parts: Parts<'_>,
         form: impl FnOnce(Answered<'_>) -> H,
     ) -> Option<Made<H>> {
-        let (reader, client) = (self.reader.as_mut()?, self.client);
+        let (reader, client, site) = (self.reader.as_mut()?, self.client, &mut self.site);
         let is_covered = |host: &str| client.speaks_for(host);
         let checked = (parts.method, parts.uri, parts.headers);
         let server_name = client.server_name.as_deref();
@@ -108,11 +129,13 @@ impl<'a> Direct<'a> {
             && let Some(opened) = reader.read_again(|text| head.write(text), &mut tables.whole)
         {
             let hit = direct::find(service, reader, None::<&Streamed<'_>>, opened, &mut whole)?;
+            keep_site(site, &hit);
             return make(client, &hit, told(&hit), began, form);
         }
         let heeded = tables.as_deref_mut().map(|tables| &mut tables.heeded);
         let opened = reader.read(&head, heeded, &mut own)?;
         let hit = direct::find(service, reader, Some(&head), opened, &mut whole)?;
+        keep_site(site, &hit);
         let unheeded = reader.unheeded();
         let field = |name: &HeaderName| match unheeded.has(name.as_str().as_bytes()) {
             true => head.field(name.as_str()),
@@ -123,6 +146,13 @@ impl<'a> Direct<'a> {
             reader.learn(|text| head.write(text), &head, &mut tables.whole);
         }
         Some(made)
+    }
+}
+
+fn keep_site(kept: &mut Option<SiteMetrics>, hit: &Hit<'_>) {
+    let site = &hit.exchange.site.metrics;
+    if !kept.as_ref().is_some_and(|kept| kept.is_same(site)) {
+        *kept = Some(site.clone());
     }
 }
 
@@ -155,20 +185,23 @@ fn make<'f, H>(
         fields: fields(client, hit),
         small: small.as_ref().map(Bytes::len),
     });
-    let line = hit.tell(service, began, field);
+    let waited = began.elapsed();
+    let line = hit.tell(service, (began, waited), field);
     let content = match small {
         Some(bytes) if bytes.is_empty() => Content::None,
         Some(bytes) => {
             hit.exchange.site.metrics.sent(bytes.len());
             Content::Small(bytes, Arc::clone(&hit.object))
         }
-        None => Content::Large(hit.body()),
+        None => match hit.body() {
+            body if body.is_end_stream() => Content::None,
+            mut body => {
+                hit.time(&mut body, began, waited);
+                Content::Large(body)
+            }
+        },
     };
-    let content = match content {
-        Content::Large(body) if body.is_end_stream() => Content::None,
-        content => content,
-    };
-    Some(Made { head, content, line, began })
+    Some(Made { head, content, line, began, waited })
 }
 
 /// The fields of the answer. The object's hit is counted.
