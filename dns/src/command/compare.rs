@@ -78,7 +78,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
 
 /// The source of the answers until now.
 enum Old {
-    Files { zones: Vec<Zone>, view: View },
+    Files { zones: Vec<Zone>, view: Box<View> },
     Server(Server),
 }
 
@@ -94,7 +94,7 @@ impl Old {
         let zones = old::read_all(text.as_ref())?;
         let trees = zones.iter().map(|zone| (zone.apex.clone(), Served::Zone(Tree::of(zone).into())));
         let view = View { zones: trees.collect(), ..View::default() };
-        Ok(Self::Files { zones, view })
+        Ok(Self::Files { zones, view: Box::new(view) })
     }
 
     fn zones(&self) -> impl Iterator<Item = &Zone> {
