@@ -111,13 +111,13 @@ fn eviction(name: &str) -> Result<(&'static str, Eviction), Failed> {
 /// Reads `64MiB`, or `2.5%` of the footprint.
 fn size(text: &str, footprint: u64) -> Result<u64, Failed> {
     let bytes = match text.strip_suffix('%') {
-        None => config::bytes(text),
+        None => config::bytes(text).filter(|bytes| *bytes > 0),
         Some(part) => {
             let part = part.parse().ok().filter(|part: &f64| *part > 0.0 && *part <= 100.0);
-            part.map(|part| (footprint as f64 * part / 100.0) as u64)
+            // Of a trace that is tiny: a memory for nothing, but one.
+            part.map(|part| ((footprint as f64 * part / 100.0) as u64).max(1))
         }
     };
-    let bytes = bytes.filter(|bytes| *bytes > 0);
     bytes.ok_or_else(|| Failed::because(format!("write the size as 64MiB or 10%, not {text}")))
 }
 
@@ -145,6 +145,7 @@ mod tests {
             ("64MiB", Some(64 << 20)),
             ("10%", Some(100)),
             ("2.5%", Some(25)),
+            ("0.01%", Some(1)),
             ("0%", None),
             ("101%", None),
             ("%", None),

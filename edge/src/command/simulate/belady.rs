@@ -63,7 +63,6 @@ mod tests {
 
     #[test]
     fn the_object_that_is_needed_last_leaves() {
-        check("", 2, 0);
         check("abcabc", 3, 3);
         check("abcabc", 2, 2);
         check("abcabc", 1, 1);

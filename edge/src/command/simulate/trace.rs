@@ -35,8 +35,9 @@ impl Trace {
                 Err(error) => return Err(format!("{name}:{number}: {error}")),
             }
             let Some((key, size)) = parse(line.trim_ascii()) else {
-                // The first line may name the columns.
-                if number == 1 || line.trim_ascii().is_empty() {
+                // The first line may name the columns. A digit in it is one of a request that is wrong.
+                let names_columns = number == 1 && !line.iter().any(u8::is_ascii_digit);
+                if names_columns || line.trim_ascii().is_empty() {
                     continue;
                 }
                 return Err(format!("{name}:{number}: write time,key,size, the size in bytes"));
@@ -48,6 +49,11 @@ impl Trace {
             }
             trace.sizes[object as usize] = size;
             trace.requests.push((object, size));
+        }
+        if trace.requests.is_empty() {
+            return Err(format!(
+                "{name}: it has no requests: write lines of time,key,size, the size in bytes"
+            ));
         }
         Ok(trace)
     }
@@ -107,10 +113,13 @@ mod tests {
 
     #[test]
     fn a_line_is_a_request_and_the_first_may_name_the_columns() {
-        check("", Ok(&[]));
+        for text in ["", "\n", "time,object,size\n"] {
+            check(text, Err("t.csv: it has no requests: write lines of time,key,size, the size in bytes"));
+        }
         check("time,object,size\n0,a,5\n1,b,6\r\n\n2,a,7", Ok(&[(0, 5), (1, 6), (0, 7)]));
         check("0,/a,b,5\n0,/a,b,5\n0,/a,5\n", Ok(&[(0, 5), (0, 5), (1, 5)]));
         check("0,a,0\n0,b,9999999999\n", Ok(&[(0, 1), (1, u32::MAX)]));
+        check("0,a,5.0\n0,a,1\n", Err("t.csv:1: write time,key,size, the size in bytes"));
         check("0,a,1\n0,a\n", Err("t.csv:2: write time,key,size, the size in bytes"));
         check("0,a,1\n0,a,x\n", Err("t.csv:2: write time,key,size, the size in bytes"));
     }
