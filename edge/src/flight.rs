@@ -22,6 +22,7 @@ pub mod log;
 mod marker;
 mod reader;
 pub mod reasons;
+mod rest;
 mod sending;
 mod table;
 pub(crate) mod tally;
@@ -41,6 +42,7 @@ use http::{HeaderMap, Method, Version};
 pub use fill::INTERRUPTED;
 pub use fill::passing::Encoded;
 pub use reader::{Reader, Unfinished};
+pub use rest::Elsewhere;
 pub use verdict::{Cut, Filling, Own, Verdict};
 
 use crate::clock::Clock;

@@ -1,5 +1,9 @@
 //! A response's body, wherever its bytes come from.
 
+mod filling;
+mod rest;
+mod stored;
+
 use std::collections::VecDeque;
 use std::fmt;
 use std::pin::Pin;
@@ -18,7 +22,10 @@ use crate::log::access::Pending;
 use crate::metrics::{SiteMetrics, Timed};
 use crate::origin::OriginBody;
 use crate::origin::body::BodyError;
-use crate::store::{FileReader, Gone, Object, Reading, Unread};
+use crate::store::{Object, Reading, Unread};
+use filling::{Filling, From};
+pub(super) use rest::Rest;
+use stored::{Segment, Stored, Window};
 
 /// A body on its way to a client, counted as it goes.
 #[derive(Debug)]
@@ -80,71 +87,6 @@ enum Source {
     Unpacked(Box<(Source, Unpacking)>),
     /// Nothing; another protocol follows the head.
     Tunnel(Option<Box<Tunnel>>),
-}
-
-/// Bytes of an object and of our own, one segment after another.
-#[derive(Debug)]
-struct Stored {
-    object: Reading,
-    segments: VecDeque<Segment>,
-    left: u64,
-    /// For a body that lies in a file.
-    file: Option<FileReader>,
-}
-
-#[derive(Debug)]
-enum Segment {
-    /// The bytes between two parts.
-    Own(Bytes),
-    /// A window on the object's body from this piece on.
-    Object { piece: usize, window: Window },
-}
-
-/// Bytes of a fill, from one offset to another.
-#[derive(Debug)]
-struct Filling {
-    reader: Reader,
-    window: Window,
-    /// Whether the length is known, so that the client is told.
-    sized: bool,
-}
-
-/// The bytes still to be left out, then the bytes still to be sent.
-#[derive(Debug, Clone, Copy)]
-struct Window {
-    skip: u64,
-    left: u64,
-}
-
-impl Window {
-    fn cut(&mut self, piece: &Bytes) -> Bytes {
-        let skip = self.skip.min(piece.len() as u64);
-        self.skip -= skip;
-        let take = self.left.min(piece.len() as u64 - skip);
-        self.left -= take;
-        let (from, to) = (small(skip), small(skip + take));
-        piece.slice(from..to)
-    }
-
-    /// The next bytes of it in a file, none at its end.
-    fn poll_file(
-        &mut self,
-        file: &mut FileReader,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Bytes, SendError>>> {
-        if self.left == 0 {
-            return Poll::Ready(None);
-        }
-        let read = ready!(file.poll_at(self.skip, self.skip + self.left, cx)).inspect(|bytes| {
-            self.skip += bytes.len() as u64;
-            self.left -= bytes.len() as u64;
-        });
-        Poll::Ready(Some(read.map_err(SendError::File)))
-    }
-}
-
-fn small(offset: u64) -> usize {
-    usize::try_from(offset).expect("an offset into a piece in memory")
 }
 
 impl Body {
@@ -210,7 +152,7 @@ impl Body {
     fn segments(object: Arc<Object>, segments: VecDeque<Segment>, site: Option<&SiteMetrics>) -> Self {
         let left = segments.iter().map(Segment::bytes).sum();
         let (file, object) = (object.body.reader(), Reading::new(object));
-        Self::new(Source::Stored(Stored { object, segments, left, file }), site)
+        Self::new(Source::Stored(Stored { object, segments, left, file, rest: None }), site)
     }
 
     /// `length` bytes of a fill from `first` on; to its end if there is no length.
@@ -218,8 +160,33 @@ impl Body {
         let mut reader = reader;
         let skip = if reader.skip_to(first) { 0 } else { first };
         let window = Window { skip, left: length.unwrap_or(u64::MAX) };
-        let source = Source::Filling(Filling { reader, window, sized: length.is_some() });
+        let (from, sized) = (From::Fill(reader), length.is_some());
+        let source = Source::Filling(Filling { from, window, sized, at: first, rest: None });
         Self::new(source, Some(site))
+    }
+
+    /// The rest of it is to be had there, if it lies in a file that cannot be read.
+    #[must_use]
+    pub(super) fn or_from(mut self, elsewhere: Option<Rest>) -> Self {
+        match &mut self.source {
+            Source::Stored(stored) => stored.rest = elsewhere,
+            Source::Filling(filling) => filling.rest = elsewhere,
+            _ => {}
+        }
+        self
+    }
+
+    /// Reads the first bytes of it, if it lies in a file; false if they cannot be read. Where its head was not sent yet, it is
+    /// as if it had not been stored.
+    pub(super) async fn begins(&mut self) -> bool {
+        match &mut self.source {
+            Source::Stored(stored) => stored.begins().await,
+            Source::Unpacked(unpacked) => match &mut unpacked.0 {
+                Source::Stored(stored) => stored.begins().await,
+                _ => true,
+            },
+            _ => true,
+        }
     }
 
     /// An origin's body, unstored.
@@ -367,81 +334,6 @@ impl Source {
     }
 }
 
-impl Stored {
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, SendError>>> {
-        loop {
-            let Some(segment) = self.segments.front_mut() else { return Poll::Ready(None) };
-            let next = match (&mut self.file, segment) {
-                (Some(file), Segment::Object { window, .. }) => ready!(window.poll_file(file, cx)),
-                (_, segment) => {
-                    let gone = |Gone| SendError::Fill(BrokenOff::LetGo);
-                    segment.next(&self.object).map(|piece| piece.map_err(gone))
-                }
-            };
-            match next {
-                Some(Ok(bytes)) if !bytes.is_empty() => {
-                    self.left -= bytes.len() as u64;
-                    return Poll::Ready(Some(Ok(bytes)));
-                }
-                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
-                Some(Ok(_)) | None => drop(self.segments.pop_front()),
-            }
-        }
-    }
-}
-
-impl Segment {
-    fn window(first: u64, length: u64) -> Self {
-        Self::Object { piece: 0, window: Window { skip: first, left: length } }
-    }
-
-    fn bytes(&self) -> u64 {
-        match self {
-            Self::Own(bytes) => bytes.len() as u64,
-            Self::Object { window, .. } => window.left,
-        }
-    }
-
-    /// The next bytes of it, none at its end.
-    fn next(&mut self, object: &Object) -> Option<Result<Bytes, Gone>> {
-        match self {
-            Self::Own(bytes) => Some(Ok(std::mem::take(bytes))),
-            Self::Object { piece, window } => {
-                while window.left > 0 {
-                    let whole = match object.body.piece(*piece)? {
-                        Ok(whole) => whole,
-                        Err(gone) => return Some(Err(gone)),
-                    };
-                    *piece += 1;
-                    let bytes = window.cut(&whole);
-                    if !bytes.is_empty() {
-                        return Some(Ok(bytes));
-                    }
-                }
-                None
-            }
-        }
-    }
-}
-
-impl Filling {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, SendError>>> {
-        while self.window.left > 0 {
-            match ready!(self.reader.poll_next(cx)) {
-                None => break,
-                Some(Err(why)) => return Poll::Ready(Some(Err(why.into()))),
-                Some(Ok(piece)) => {
-                    let cut = self.window.cut(&piece);
-                    if !cut.is_empty() {
-                        return Poll::Ready(Some(Ok(Frame::data(cut))));
-                    }
-                }
-            }
-        }
-        Poll::Ready(None)
-    }
-}
-
 /// Why a response breaks off; the connection is closed, so that the client sees it is not whole.
 #[derive(Debug)]
 pub enum SendError {
@@ -455,7 +347,7 @@ pub enum SendError {
     File(Unread),
 }
 
-impl From<Unfinished> for SendError {
+impl std::convert::From<Unfinished> for SendError {
     fn from(why: Unfinished) -> Self {
         match why {
             Unfinished::Fill(broken) => Self::Fill(broken),

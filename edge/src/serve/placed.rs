@@ -16,34 +16,43 @@ use crate::store::Variants;
 
 /// Every way a request for its key can go.
 pub(super) async fn placed(cache: &Arc<Cache>, exchange: &Exchange<'_>, upload: RequestBody) -> Answer {
-    let (variants, tier, step) = stored_for(cache, exchange).await;
-    match step {
-        Step::Serve { variant, freshness } => {
-            let verdict = Verdict::Hit(freshness);
-            let object = &variants[variant];
-            let answer = stored::answer(cache, exchange, object, verdict, freshness, Outcome::Hit);
-            tier.tells(dictionary::shortened(cache, exchange, object, answer).await)
+    let mut looks = 0;
+    loop {
+        let (variants, tier, step) = stored_for(cache, exchange).await;
+        let (tier, variant, verdict, freshness, outcome) = match step {
+            Step::Serve { variant, freshness } => {
+                (tier, variant, Verdict::Hit(freshness), freshness, Outcome::Hit)
+            }
+            Step::ServeStale { variant, freshness, why } => {
+                (Tier::Memory, variant, Verdict::HitStale(freshness, why), freshness, Outcome::Stale)
+            }
+            Step::ServeAndRefresh { variant, freshness, why } => {
+                fetch::refresh(cache, exchange, &variants[variant]);
+                (Tier::Memory, variant, Verdict::HitStale(freshness, why), freshness, Outcome::Stale)
+            }
+            Step::Fetch { plan, why } => {
+                let plan = fetch::about(plan, &variants);
+                return fetch::fetch(cache, exchange, variants, plan, why).await;
+            }
+            Step::Pass(why) => return pass::pass(cache, exchange, upload, why).await,
+            Step::Refuse(status, why) => return answer::refuse(cache, status, why),
+        };
+        let object = &variants[variant];
+        let mut answer = stored::answer(cache, exchange, object, verdict, freshness, outcome);
+        looks += 1;
+        if looks > MOST_LOOKS || object.body.file().is_none() || begins(exchange, &mut answer).await {
+            return tier.tells(dictionary::shortened(cache, exchange, object, answer).await);
         }
-        Step::ServeStale { variant, freshness, why } => {
-            let verdict = Verdict::HitStale(freshness, why);
-            let object = &variants[variant];
-            let answer = stored::answer(cache, exchange, object, verdict, freshness, Outcome::Stale);
-            dictionary::shortened(cache, exchange, object, answer).await
-        }
-        Step::ServeAndRefresh { variant, freshness, why } => {
-            fetch::refresh(cache, exchange, &variants[variant]);
-            let verdict = Verdict::HitStale(freshness, why);
-            let object = &variants[variant];
-            let answer = stored::answer(cache, exchange, object, verdict, freshness, Outcome::Stale);
-            dictionary::shortened(cache, exchange, object, answer).await
-        }
-        Step::Fetch { plan, why } => {
-            let plan = fetch::about(plan, &variants);
-            fetch::fetch(cache, exchange, variants, plan, why).await
-        }
-        Step::Pass(why) => pass::pass(cache, exchange, upload, why).await,
-        Step::Refuse(status, why) => answer::refuse(cache, status, why),
     }
+}
+
+/// A file that cannot be read is not held any more, or not looked for, at the next look.
+const MOST_LOOKS: usize = 2;
+
+/// Whether the beginning of an answer out of a file can be read: once its head is sent it is too late to take another.
+async fn begins(exchange: &Exchange<'_>, answer: &mut Answer) -> bool {
+    // Room of its own: few answers come out of files.
+    exchange.request.method != Method::GET || Box::pin(answer.body.begins()).await
 }
 
 /// Where stored responses were found.

@@ -2,23 +2,23 @@
 
 use std::sync::Arc;
 
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderValue, Method, StatusCode, header};
 
 use super::answer::{Answer, whose};
-use super::body::Body;
+use super::body::{Body, Rest};
 use super::coding;
 use super::dictionary;
 use super::exchange::Exchange;
 use crate::cache::Cache;
 use crate::decide::{Role, StandIn};
 use crate::flight::log::Unkept;
-use crate::flight::{Cut, Filling, Reader};
+use crate::flight::{Cut, Elsewhere, Filling, Reader};
 use crate::http::head::ResponseHead;
 use crate::http::range::{Multipart, Part};
 use crate::metrics::Outcome;
 use crate::policy::headers::client;
 use crate::policy::headers::status::{CacheStatus, Kept, Verdict};
-use crate::policy::{self, Content, Forward, Freshness, Selection};
+use crate::policy::{self, Content, Entry, Forward, Freshness, Selection};
 use crate::store::Object;
 
 /// An answer from a stored object: all of it, or what the client's conditions and ranges leave of it.
@@ -42,6 +42,10 @@ pub(super) fn answer(
             [part] => Body::part(Arc::clone(object), part, &exchange.site.metrics),
             parts => several(exchange, object, parts, &mut head),
         },
+    };
+    let body = match object.body.file() {
+        Some(file) => body.or_from(rest(cache, exchange, &object.entry, file.bytes())),
+        None => body,
     };
     let answer = Answer { head, body, outcome, why, freshness: Some(freshness) };
     dictionary::announced(cache, exchange, object, coding::of_stored(exchange, &object.entry.head, answer))
@@ -104,10 +108,32 @@ pub(super) fn streamed(
             Body::filling(reader, first, Some(part.length()), &exchange.site.metrics)
         }
     };
+    let body = match filling.length.filter(|length| cache.store.is_large(*length)) {
+        Some(length) => body.or_from(rest(cache, exchange, &filling.entry, length)),
+        None => body,
+    };
     let outcome = if role == Role::Leader { Outcome::Miss } else { Outcome::Collapsed };
     let answer = Answer { head, body, outcome, why, freshness: Some(freshness) };
     let answer = coding::of_stored(exchange, &filling.entry.head, answer);
     if unkept.is_some() { answer } else { dictionary::announced_ahead(exchange, filling, answer) }
+}
+
+/// Where the rest of a whole response of so many bytes is to be had, should its file not be readable.
+fn rest(cache: &Cache, exchange: &Exchange<'_>, entry: &Entry, length: u64) -> Option<Rest> {
+    let is_plain = exchange.request.method == Method::GET && exchange.content.is_none();
+    let is_whole = matches!(entry.content, Content::Whole { .. });
+    let has_tag = policy::strong_tag(&entry.head.headers).is_some();
+    (is_plain && is_whole && has_tag).then(|| {
+        let of = Elsewhere {
+            site: Arc::clone(&exchange.site),
+            request: exchange.request.clone(),
+            client: exchange.peer.client,
+            version: exchange.version,
+            entry: entry.clone(),
+            length,
+        };
+        Rest { flights: Arc::clone(&cache.flights), of: Arc::new(of) }
+    })
 }
 
 /// From what is stored, because the origin failed.

@@ -227,6 +227,53 @@ async fn a_file_that_changes_while_it_is_sent_ends_the_answer_and_goes() {
     assert_eq!(again.text(), content(BYTES));
 }
 
+/// An edge that has a film whose file is damaged at this place, and an origin that sends ranges of it.
+async fn damaged_at(at: u64, fields: &'static str) -> (Arc<Origin>, tempfile::TempDir, Rig) {
+    let origin = Origin::answering(move |asked| {
+        let asked = asked.to_ascii_lowercase();
+        let first = asked.split("range: bytes=").nth(1).and_then(|rest| rest.split('-').next()?.parse().ok());
+        match first.filter(|_| asked.contains("if-range: \"a\"")) {
+            None => format!("{}{}", head(BYTES, fields), content(BYTES)),
+            Some(first) => format!(
+                "HTTP/1.1 206 Partial Content\r\nContent-Range: bytes {first}-{}/{BYTES}\r\nContent-Length: {}\r\n{fields}\r\n{}",
+                BYTES - 1,
+                BYTES - first,
+                &content(BYTES)[first..]
+            ),
+        }
+    })
+    .await;
+    let folder = tempfile::tempdir().unwrap();
+    let disk = folder.path().join("cache");
+    let rig = edge(origin.address, &disk).await;
+    rig.get("/film").await.assert_forwarded();
+    let file = fs::OpenOptions::new().write(true).open(&files(&disk)[0]).unwrap();
+    file.write_all_at(b"X", at).unwrap();
+    (origin, folder, rig)
+}
+
+#[tokio::test]
+async fn a_file_whose_beginning_cannot_be_read_is_a_miss() {
+    let (origin, _folder, rig) = damaged_at(30_000, "").await;
+    let got = rig.get("/film").await;
+    got.assert_forwarded();
+    assert_eq!((got.text() == content(BYTES), origin.count()), (true, 2));
+    assert!(is_from_disk(&rig.get("/film").await));
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_in_a_file_comes_from_the_origin_where_that_has_a_strong_validator() {
+    for range in ["", "Range: bytes=4000000-\r\n"] {
+        let (origin, _folder, rig) = damaged_at(5_000_000, "ETag: \"a\"\r\n").await;
+        let got = rig.client().await.get_with("/film", range).await;
+        assert!(is_from_disk(&got), "{:?}", got.fields);
+        let expected = content(BYTES);
+        assert!(got.text() == expected[if range.is_empty() { 0 } else { 4_000_000 }..], "{range}");
+        assert_eq!(origin.count(), 2);
+        rig.get("/film").await.assert_forwarded();
+    }
+}
+
 #[tokio::test]
 async fn what_the_origin_confirms_stays_fresh_over_a_restart_without_being_written_again() {
     let origin = Origin::answering(|head| match head.to_ascii_lowercase().contains("if-none-match: \"a\"") {

@@ -127,10 +127,12 @@ impl Desk {
         held
     }
 
-    /// A read took too long: none is tried for a while.
+    /// A read failed or took too long: none is tried for a while, nor a write of what would then be read.
     pub(super) fn rest(&self) {
         Counters::add(&self.counters.errors, 1);
-        self.lock().rests_until = monotonic() - self.began + RETRY;
+        let until = monotonic() - self.began + RETRY;
+        let mut state = self.lock();
+        (state.rests_until, state.refuses_until) = (until, until);
     }
 
     /// A key was asked for; whether anything of it is held, or will be.

@@ -267,8 +267,10 @@ impl Volume {
             }
             Bad::Gone => return self.turn_off("its folder is gone".into(), false),
             Bad::Missing => Counters::add(&self.desk.counters.errors, 1),
+            // A late read has said so itself, and the file may be as it was.
+            Bad::Io(error) if error.kind() == io::ErrorKind::TimedOut => return,
             Bad::Io(error) => {
-                Counters::add(&self.desk.counters.errors, 1);
+                self.desk.rest();
                 tracing::warn!(target: "verge_edge::disk", disk, file, %error, "cannot read a file: removed");
             }
         }

@@ -47,9 +47,9 @@ pub(in crate::store::disk) struct State {
     /// Files beside which a head is being written.
     pub(super) confirming: HashSet<u64>,
     pub(super) rate: Rate,
-    /// A write failed: none is tried before this.
+    /// A write or a read failed: no write is tried before this.
     pub(super) refuses_until: Duration,
-    /// A read took too long: none is tried before this.
+    /// A read failed or took too long: none is tried before this.
     pub(super) rests_until: Duration,
     pub(super) is_stopping: bool,
     /// The generation in the folder's identity, and the one that is to be there.
