@@ -7,6 +7,9 @@
 //!
 //! Invariant: what this program did not name is neither opened nor removed, and no link is followed.
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read, Write};
@@ -64,6 +67,8 @@ const OF_FILE_SYSTEM: &str = "lost+found";
 const LOCK: &str = "lock";
 const IDENTITY: &str = "identity";
 const JOURNAL: &str = "journal";
+/// Of dictionaries, which lie beside what a disk holds (`flight::dictionaries`).
+const TEXTS: &str = "dictionaries";
 const NEW: &str = ".new";
 const PART: &str = ".part";
 /// One of them counts while the other is written: those of even editions, and of odd ones. Earlier versions knew the second
@@ -76,10 +81,14 @@ impl Folder {
     /// Makes the folder where it is missing, takes it, and tells whose it was.
     pub(super) fn open(path: &Path) -> Result<(Self, Option<Identity>), Trouble> {
         make(path)?;
-        let mut names = fs::read_dir(path)?.map(|entry| entry.map(|entry| entry.file_name()));
-        let is_empty = names.all(|name| name.is_ok_and(|name| name == OF_FILE_SYSTEM));
+        let names = fs::read_dir(path)?.map(|entry| entry.map(|entry| entry.file_name()));
+        let names = names.collect::<io::Result<Vec<_>>>()?;
+        let is_new = names.iter().all(|name| name == OF_FILE_SYSTEM);
+        // Somebody emptied it while an edge used it, or began to.
+        let is_ours = names.iter().all(|name| name.to_str().is_some_and(is_own_name));
+        let is_free = is_ours && names.iter().all(|name| name != LOCK);
         let mut options = options();
-        let lock = options.read(true).write(true).create(is_empty).open(path.join(LOCK));
+        let lock = options.read(true).write(true).create(is_free).open(path.join(LOCK));
         let lock = match lock {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Trouble::Others),
             other => other?,
@@ -96,6 +105,13 @@ impl Folder {
             drop(fs::remove_file(path.join([name, NEW].concat())));
         }
         let identity = folder.identity()?;
+        if is_free && !is_new {
+            folder.distrust()?;
+        }
+        // The numbers of its files may be those that this edge will give.
+        if identity.is_none() && !is_new {
+            folder.sweep(u64::MAX, |_| false).into_result()?;
+        }
         Ok((folder, identity))
     }
 
@@ -184,8 +200,8 @@ impl Folder {
         let name = self.part(number);
         let open = || options().read(true).write(true).create(true).truncate(true).open(&name);
         match open() {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                // The folder itself is not made again: it would be one without a lock and a journal.
+            // Nor is a folder filled again whose lock and journal are gone: nobody would trust what is in it.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && self.is_there() => {
                 let below = name.parent().expect("two folders are above it");
                 make(below.parent().expect("two folders are above it"))?;
                 make(below)?;
@@ -251,28 +267,69 @@ impl Folder {
         self.path.join(format!("{:x}/{:02x}/{number:016x}{suffix}", number % 16, number / 16 % 256))
     }
 
-    /// Removes the files with numbers below this that `is_held` does not know, and what was never complete; how many.
-    pub(super) fn sweep(&self, below: u64, is_held: impl Fn(u64) -> bool) -> io::Result<usize> {
-        let mut swept = 0;
-        for upper in 0..16 {
-            for lower in 0..256 {
-                let entries = match fs::read_dir(self.path.join(format!("{upper:x}/{lower:02x}"))) {
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                    entries => entries?,
-                };
-                for entry in entries {
-                    let entry = entry?;
-                    let name = entry.file_name();
-                    let Some((number, is_part)) = name.to_str().and_then(number_of) else { continue };
-                    if number < below && (is_part || !is_held(number)) {
-                        fs::remove_file(entry.path())?;
-                        swept += 1;
-                    }
-                }
+    /// Removes the files with numbers below this that `is_held` does not know, and what was never complete. One that cannot be
+    /// removed does not keep the others.
+    pub(super) fn sweep(&self, below: u64, is_held: impl Fn(u64) -> bool) -> Swept {
+        let mut swept = Swept::default();
+        for folder in (0..16).flat_map(|upper| (0..256).map(move |lower| format!("{upper:x}/{lower:02x}"))) {
+            match fs::read_dir(self.path.join(folder)) {
+                Ok(entries) => entries.for_each(|entry| {
+                    swept.note(entry.and_then(|entry| {
+                        let name = entry.file_name();
+                        let named = name.to_str().and_then(number_of);
+                        let goes = |(number, is_part)| number < below && (is_part || !is_held(number));
+                        if !named.is_some_and(goes) {
+                            return Ok(false);
+                        }
+                        fs::remove_file(entry.path()).map(|()| true)
+                    }));
+                }),
+                Err(error) => swept.note(Err(error)),
             }
         }
-        Ok(swept)
+        swept
     }
+
+    /// Waits until a file that has its name, and its name, outlive a crash of the machine.
+    pub(super) fn sync_file(&self, number: u64) -> io::Result<()> {
+        let name = self.name(number);
+        File::open(&name)?.sync_data()?;
+        for above in name.ancestors().skip(1).take(3) {
+            File::open(above)?.sync_all()?;
+        }
+        Ok(())
+    }
+}
+
+/// The files that a sweep removed.
+#[derive(Debug, Default)]
+pub(super) struct Swept {
+    pub(super) files: usize,
+    /// Why others are still there, of the first of them.
+    pub(super) error: Option<io::Error>,
+}
+
+impl Swept {
+    fn note(&mut self, done: io::Result<bool>) {
+        match done {
+            Ok(is_removed) => self.files += usize::from(is_removed),
+            // Its folder was never made, or somebody else has removed it.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => _ = self.error.get_or_insert(error),
+        }
+    }
+
+    /// The number of files, where nothing is left.
+    pub(super) fn into_result(self) -> io::Result<usize> {
+        self.error.map_or(Ok(self.files), Err)
+    }
+}
+
+/// Whether an edge may have given it to something in a disk's folder.
+fn is_own_name(name: &str) -> bool {
+    let is_digit = name.len() == 1 && name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let is_file = |own: &str| name.strip_prefix(own).is_some_and(|rest| rest.is_empty() || rest == NEW);
+    is_digit || is_file(JOURNAL) || is_file(IDENTITY) || [LOCK, TEXTS, OF_FILE_SYSTEM].contains(&name)
 }
 
 /// Makes a folder, if it is missing.
@@ -301,113 +358,4 @@ fn options() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.mode(0o600).custom_flags(libc::O_NOFOLLOW);
     options
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const IDENTITY: Identity = Identity { version: VERSION, generation: 4, hash_key: [3; 16] };
-
-    fn open(path: &Path) -> Result<Option<Identity>, String> {
-        Folder::open(path).map(|(_, identity)| identity).map_err(|trouble| trouble.to_string())
-    }
-
-    #[test]
-    fn a_folder_is_made_for_this_user_alone_and_knows_its_owner() {
-        let above = tempfile::tempdir().unwrap();
-        let path = above.path().join("cache");
-        fs::create_dir_all(path.join("lost+found")).unwrap();
-        let (folder, identity) = Folder::open(&path).unwrap();
-        assert_eq!(identity, None);
-        assert!(open(&path).unwrap_err().contains("another verge-edge"), "locked");
-        folder.identify(IDENTITY).unwrap();
-        folder.create(0x123).unwrap();
-        let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o777;
-        assert_eq!(mode(&path), 0o700);
-        assert_eq!(mode(&path.join("3/12")), 0o700);
-        assert_eq!(mode(&path.join("3/12/0000000000000123.part")), 0o600);
-        assert_eq!(mode(&path.join("identity")), 0o600);
-        let next = Identity { generation: 5, ..IDENTITY };
-        folder.identify(next).unwrap();
-        drop(folder);
-        assert_eq!(open(&path), Ok(Some(next)));
-    }
-
-    #[test]
-    fn what_is_not_ours_is_left_alone() {
-        let above = tempfile::tempdir().unwrap();
-        fs::write(above.path().join("photo.jpg"), "x").unwrap();
-        assert!(open(above.path()).unwrap_err().contains("not verge-edge's"));
-        assert!(!above.path().join("lock").exists());
-        let path = above.path().join("cache");
-        let (folder, _) = Folder::open(&path).unwrap();
-        folder.identify(Identity { version: 77, ..IDENTITY }).unwrap();
-        drop(folder);
-        assert!(open(&path).unwrap_err().contains("format 77"));
-        assert!(open(&above.path().join("a/b")).is_err(), "only the last folder is made");
-    }
-
-    #[test]
-    fn a_sweep_takes_what_is_not_held_and_what_is_not_complete() {
-        let above = tempfile::tempdir().unwrap();
-        let (folder, _) = Folder::open(&above.path().join("cache")).unwrap();
-        for number in 0..40 {
-            folder.create(number).unwrap();
-            if number % 4 != 3 {
-                folder.publish(number).unwrap();
-            }
-        }
-        fs::write(above.path().join("cache/0/00/README"), "x").unwrap();
-        assert_eq!(folder.sweep(32, |number| number % 2 == 0).unwrap(), 16);
-        let left = |number| folder.read(number).is_ok();
-        assert_eq!((0..40).filter(|n| left(*n)).count(), 16 + 6);
-        assert!(!left(1) && left(2) && !left(3) && left(33) && !left(35));
-        assert!(above.path().join("cache/0/00/README").exists());
-    }
-
-    #[test]
-    fn what_a_crash_left_half_written_goes() {
-        let above = tempfile::tempdir().unwrap();
-        let path = above.path().join("cache");
-        let (folder, _) = Folder::open(&path).unwrap();
-        folder.identify(IDENTITY).unwrap();
-        drop(folder.new_journal().unwrap());
-        folder.create(7).unwrap();
-        folder.publish(7).unwrap();
-        fs::write(path.join("identity.new"), "half").unwrap();
-        // Of a head that was confirmed, and of one that was being written.
-        folder.confirm(7, 3, b"whole").unwrap();
-        fs::rename(folder.confirmed(7, 3), folder.beside(7, ".4.part")).unwrap();
-        folder.confirm(7, 3, b"whole").unwrap();
-        drop(folder);
-        let (folder, _) = Folder::open(&path).unwrap();
-        assert!(!path.join("journal.new").exists() && !path.join("identity.new").exists());
-        assert_eq!(folder.sweep(8, |number| number == 7).unwrap(), 1);
-        assert_eq!(folder.read_confirmed(7, 3).unwrap(), b"whole");
-        folder.remove_confirmed(7);
-        assert!(folder.read_confirmed(7, 3).is_err());
-    }
-
-    #[test]
-    fn a_folder_that_was_removed_or_replaced_is_not_there() {
-        let above = tempfile::tempdir().unwrap();
-        let path = above.path().join("cache");
-        let (folder, _) = Folder::open(&path).unwrap();
-        assert!(folder.is_there());
-        fs::remove_dir_all(&path).unwrap();
-        assert!(!folder.is_there());
-        let _other = Folder::open(&path).unwrap();
-        assert!(!folder.is_there());
-    }
-
-    #[test]
-    fn no_link_is_followed() {
-        let above = tempfile::tempdir().unwrap();
-        let (folder, _) = Folder::open(&above.path().join("cache")).unwrap();
-        fs::write(above.path().join("secret"), "x").unwrap();
-        drop(folder.create(0).unwrap());
-        std::os::unix::fs::symlink(above.path().join("secret"), folder.name(0)).unwrap();
-        assert!(folder.read(0).is_err());
-    }
 }

@@ -145,13 +145,13 @@ impl Keeper {
             index.keep_alive(*born, born);
         }
         let (files, ending) = (index.files(), replayed.ending);
-        let mut held = if ending == Ending::Stopped { Vec::new() } else { index.all_files() };
+        let held = if ending == Ending::Stopped { Vec::new() } else { index.all_files() };
+        self.volume.desk.lock().may_have_orphans = ending != Ending::Stopped;
         self.volume.desk.ready(Some(index));
         let name = self.volume.name();
         let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         tracing::info!(target: "verge_edge::disk", disk = name, files, took_ms, "the disk tier has what was kept");
         if ending != Ending::Stopped {
-            held.sort_unstable();
             self.sweep(folder, held);
         }
     }
@@ -169,18 +169,22 @@ impl Keeper {
     }
 
     /// Removes what earlier processes left and nobody holds, in a thread of its own.
-    fn sweep(&self, folder: &Arc<Folder>, held: Vec<u64>) {
+    fn sweep(&self, folder: &Arc<Folder>, mut held: Vec<u64>) {
         let (folder, volume) = (Arc::clone(folder), Arc::clone(&self.volume));
         let below = first_number(volume.identity.generation);
-        let sweep = move || match folder.sweep(below, |number| held.binary_search(&number).is_ok()) {
-            Ok(0) => {}
-            Ok(files) => {
-                let name = volume.name();
-                tracing::info!(target: "verge_edge::disk", disk = name, files, "removed what an edge that ended left");
+        let sweep = move || {
+            held.sort_unstable();
+            let swept = folder.sweep(below, |number| held.binary_search(&number).is_ok());
+            let (disk, files) = (volume.name(), swept.files);
+            if files > 0 {
+                tracing::info!(target: "verge_edge::disk", disk, files, "removed what an edge that ended left");
             }
-            Err(error) => {
-                let name = volume.name();
-                tracing::warn!(target: "verge_edge::disk", disk = name, %error, "cannot remove what an edge left");
+            match swept.error {
+                None => volume.desk.lock().may_have_orphans = false,
+                Some(error) => {
+                    let disk = volume.name();
+                    tracing::warn!(target: "verge_edge::disk", disk, %error, "cannot remove what an edge left");
+                }
             }
         };
         // Without a thread it stays until the next start: nobody looks for it.
@@ -192,6 +196,10 @@ impl Keeper {
         journal.append(records)?;
         if must_last {
             journal.file.sync_data()?;
+            // A journal without a name lasts as long as it is open.
+            if !self.volume.is_there() {
+                return Err(io::Error::new(io::ErrorKind::NotFound, "its folder is gone"));
+            }
         }
         self.volume.desk.kept(until, must_last);
         Ok(())
@@ -255,7 +263,9 @@ impl Keeper {
     /// The journal cannot be written.
     fn lost(&mut self, error: &io::Error) {
         self.journal = None;
-        let is_distrusted = self.volume.folder().is_some_and(|folder| folder.distrust().is_ok());
+        // The journal in another's folder is none of ours.
+        let folder = self.volume.folder().filter(|folder| folder.is_there());
+        let is_distrusted = folder.is_some_and(|folder| folder.distrust().is_ok());
         self.volume.turn_off(format!("its journal cannot be written: {error}"), is_distrusted);
     }
 
@@ -273,9 +283,21 @@ impl Keeper {
             Ok(until) => {
                 self.volume.desk.ready(None);
                 self.volume.desk.kept(until, true);
+                self.sweep_after_mending();
                 tracing::info!(target: "verge_edge::disk", disk = self.volume.name(), "the disk tier uses this disk again");
             }
             Err(error) => self.lost(&error),
+        }
+    }
+
+    /// Its journal may never have been read: then nobody knows of the files from before.
+    fn sweep_after_mending(&self) {
+        let held = {
+            let state = self.volume.desk.lock();
+            state.may_have_orphans.then(|| state.index.all_files())
+        };
+        if let Some((folder, held)) = self.volume.folder().zip(held) {
+            self.sweep(&folder, held);
         }
     }
 

@@ -118,9 +118,10 @@ impl Volume {
         *self.folder.lock().unwrap_or_else(PoisonError::into_inner) = None;
         let (folder, before) = Folder::open(&self.settings.path)?;
         folder.distrust()?;
-        folder.sweep(u64::MAX, |_| false)?;
+        folder.sweep(u64::MAX, |_| false).into_result()?;
         self.identify(&folder, before.map_or(0, |before| before.generation))?;
         self.desk.forget_all();
+        self.desk.lock().may_have_orphans = false;
         *self.folder.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(folder));
         Ok(())
     }

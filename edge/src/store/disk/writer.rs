@@ -28,6 +28,8 @@ fn remove(volume: &Volume, files: &[u64]) {
         match folder.remove(*file) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 Counters::add(&volume.desk.counters.errors, 1);
+                // The sweep at the next start takes it.
+                volume.desk.lock().may_have_orphans = true;
             }
             _ => {}
         }

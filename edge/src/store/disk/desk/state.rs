@@ -40,6 +40,8 @@ pub(in crate::store::disk) struct State {
     pub(super) job_bytes: u64,
     pub(super) most_job_bytes: u64,
     pub(super) unlinks: Vec<u64>,
+    /// Files of processes before may be there that nobody holds: a sweep is due, under way or has failed.
+    pub(in crate::store::disk) may_have_orphans: bool,
     pub(super) removes_next: bool,
     pub(super) next_file: u64,
     /// Of the heads that were written beside files.
@@ -191,6 +193,7 @@ impl State {
             job_bytes: 0,
             most_job_bytes: 0,
             unlinks: Vec::new(),
+            may_have_orphans: true,
             removes_next: true,
             next_file: first_file,
             // Not those of the process before: a power cut may leave one of its heads in the place of one of this process.
@@ -208,7 +211,7 @@ impl State {
 
     /// Whether no file is left to remove, and none that is not complete.
     pub(in crate::store::disk) fn is_swept(&self) -> bool {
-        self.unlinks.is_empty() && self.spools.is_empty()
+        !self.may_have_orphans && self.unlinks.is_empty() && self.spools.is_empty()
     }
 
     /// The files that are being written.
