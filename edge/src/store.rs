@@ -13,6 +13,7 @@
 //! Invariant: heads, keys, bodies, the buffers of fills under way and what is read though no longer stored stay within
 //! the configured bytes.
 
+mod adopting;
 pub mod block;
 pub mod body;
 pub mod bounds;
@@ -63,7 +64,6 @@ pub use reading::Reading;
 pub use recency::Recency;
 pub use replay::Replay;
 
-use crate::policy::Content;
 use crate::site::SiteName;
 use crate::site::key::Key;
 use crate::site::tags::{TagFields, Tags};
@@ -182,50 +182,6 @@ impl Store {
             Change::Remove => Variants::default(),
             Change::Put(rest) => rest,
         }
-    }
-
-    /// The variants under `key` with those that disks hold, as [`Store::get`] has them. These are in memory from now on, if
-    /// there is room for them and they are not large.
-    pub async fn get_from_disk(&self, key: &Key, site: &SiteName) -> Variants {
-        let in_memory = self.get(key, site);
-        if !self.disks.has_beside(key, &in_memory) {
-            return in_memory;
-        }
-        let read =
-            self.disks.read(key, &self.fills, |objects, is_held| self.adopt(key, objects, is_held)).await;
-        match self.get(key, site) {
-            none if none.is_empty() => match self.purges.settle(key, site, &read) {
-                Settled::Same => read,
-                Settled::Changed(rest) => rest,
-            },
-            kept => self.with_filed(key, site, kept, &read),
-        }
-    }
-
-    /// Whether a disk has a response under the key that is not among these.
-    #[must_use]
-    pub fn has_beside(&self, key: &Key, known: &Variants) -> bool {
-        self.disks.has_beside(key, known)
-    }
-
-    /// Puts what was read into memory, beside what came meanwhile; without what a purge took off the disk meanwhile.
-    fn adopt(&self, key: &Key, objects: &[Arc<Object>], is_held: &dyn Fn(usize) -> bool) -> Variants {
-        let mut read = Variants::default();
-        self.change(key, |present| {
-            let is_whole = |object: &Object| matches!(object.entry.content, Content::Whole { .. });
-            let is_new = |object: &Object| {
-                let mut wholes = present.iter().filter(|it| is_whole(it));
-                wholes.all(|it| it.entry.selecting != object.entry.selecting)
-            };
-            let held = objects.iter().enumerate().filter(|(place, object)| is_new(object) && is_held(*place));
-            read = held.map(|(_, object)| Arc::clone(object)).collect();
-            let small = read.retain(|object| object.body.file().is_none());
-            match small.is_empty() {
-                true => Change::Leave,
-                false => Change::Put(present.iter().chain(small.iter()).cloned().collect()),
-            }
-        });
-        read
     }
 
     /// Has what was put outlive the process. Whether it does; none without a disk.

@@ -147,6 +147,10 @@ impl Desk {
     /// This is stored in memory with these selecting fields: that on the disk is of the past.
     pub(super) fn supersede(&self, hash: u64, variant: u32, by: By) {
         let mut state = self.lock();
+        // A part was fetched because nobody knows yet what is there. Whether that is of the past is seen when it is read.
+        if state.phase == Phase::Loading && matches!(by, By::Part) {
+            return;
+        }
         let is_held = state.index.find(hash).iter().any(|put| put.variant == variant);
         let is_pending = state.on_their_way().any(|pending| pending.is(hash, variant));
         if is_held || is_pending || state.phase == Phase::Loading {

@@ -166,13 +166,14 @@ impl Disks {
         };
         // Not one of the runtime's threads, for which its end would wait.
         let joins = thread::Builder::new().name("disk-stop".into()).spawn(join);
-        if joins.is_err() || tokio::time::timeout(STOP_LIMIT, ends).await.is_err() {
+        let has_ended = joins.is_ok() && matches!(tokio::time::timeout(STOP_LIMIT, ends).await, Ok(Ok(())));
+        if !has_ended {
             tracing::warn!(
                 target: "verge_edge::disk",
                 "a disk did not end in time: the next start reads its journal as after a crash"
             );
         }
-        self.volumes.iter().for_each(|volume| volume.close());
+        self.volumes.iter().for_each(|volume| volume.close(has_ended));
     }
 
     /// The folder of the first that is in use, and is there now. Waits for the disk.

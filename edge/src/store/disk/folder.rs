@@ -115,6 +115,12 @@ impl Folder {
         Ok((folder, identity))
     }
 
+    /// Frees it for another edge, also while others still hold this.
+    pub(super) fn unlock(&self) {
+        // One that cannot be unlocked is freed with the last holder.
+        let _ = self.lock.unlock();
+    }
+
     /// None if it has none that can be read: then nothing in it is trusted.
     fn identity(&self) -> Result<Option<Identity>, Trouble> {
         let mut bytes = [0; RECORD_BYTES];

@@ -156,9 +156,13 @@ impl Volume {
         }
     }
 
-    /// Frees the folder for another edge.
-    pub(super) fn close(&self) {
-        *self.folder.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    /// Frees the folder for another edge. Where its threads have ended, nobody writes to its journal any more: then it is free
+    /// at once, also while fetches still hold it.
+    pub(super) fn close(&self, has_ended: bool) {
+        let folder = self.folder.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(folder) = folder.filter(|_| has_ended) {
+            folder.unlock();
+        }
     }
 
     /// How it is called in the log, in metrics and in answers.
@@ -416,6 +420,28 @@ mod tests {
             write.await.unwrap().unwrap();
         }
         begins.recv().unwrap();
+    }
+
+    #[test]
+    fn a_disk_that_cannot_read_a_file_is_left_alone_for_a_while() {
+        let above = tempfile::tempdir().unwrap();
+        let volume = volume(above.path().join("cache"));
+        volume.desk.ready(None);
+        let put = Put { hash: 1, file: 1, birth: 1, blocks: 1, variant: 0, stale_secs: 0, edition: 0 };
+        volume.found_bad(&put, &Bad::Corrupt);
+        assert!(volume.desk.admits(1, 1, 1, true), "one file is not what was written");
+        volume.found_bad(&put, &Bad::Io(io::Error::other("EIO")));
+        assert!(!volume.desk.admits(1, 1, 1, true));
+    }
+
+    #[test]
+    fn a_folder_that_is_closed_is_free_also_while_somebody_holds_it() {
+        let above = tempfile::tempdir().unwrap();
+        let volume = volume(above.path().join("cache"));
+        let held = volume.folder().unwrap();
+        volume.close(true);
+        assert!(Folder::open(&volume.settings.path).is_ok());
+        drop(held);
     }
 
     #[tokio::test(start_paused = true)]

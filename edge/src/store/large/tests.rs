@@ -251,3 +251,71 @@ async fn a_head_that_an_earlier_version_wrote_beside_a_file_counts_after_an_upgr
     assert!(matches!(written, Confirmed::Written(_)));
     assert_eq!(tags(&store).await, ["second"], "as before, while it is written");
 }
+
+/// A sweep that did not come to its end is made again, also after a stop in order.
+#[tokio::test]
+async fn files_that_nobody_counts_are_swept_until_none_is_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = folder.path().join("cache");
+    let before = store(&disk).await;
+    put(&before, "first", 1).await;
+    before.disks().stop().await;
+    drop(before);
+    let orphan = |number: u64| {
+        let below = disk.join(format!("{:x}/{:02x}", number % 16, number / 16 % 256));
+        std::fs::create_dir_all(&below).unwrap();
+        below.join(format!("{number:016x}"))
+    };
+    // As after a crash: the journal has no end.
+    let journal = std::fs::OpenOptions::new().write(true).open(disk.join("journal")).unwrap();
+    journal.set_len(journal.metadata().unwrap().len() - 64).unwrap();
+    let (first, stuck) = (orphan(1), orphan(2));
+    std::fs::write(&first, "x").unwrap();
+    std::fs::create_dir(&stuck).unwrap();
+    let second = store(&disk).await;
+    gone(&first).await;
+    second.disks().stop().await;
+    drop(second);
+    std::fs::remove_dir(&stuck).unwrap();
+    std::fs::write(&stuck, "x").unwrap();
+    let third = store(&disk).await;
+    gone(&stuck).await;
+    assert_eq!(tags(&third).await, ["first"]);
+}
+
+/// Waits until a file is removed.
+async fn gone(path: &Path) {
+    let limit = crate::clock::monotonic() + std::time::Duration::from_secs(20);
+    while path.exists() {
+        assert!(crate::clock::monotonic() < limit, "{} is still there", path.display());
+        tokio::task::yield_now().await;
+    }
+}
+
+/// A part that came while nobody knew what the disk has takes the place of another version, and of no other.
+#[tokio::test]
+async fn a_whole_of_another_version_than_a_later_part_is_not_taken_from_the_disk() {
+    for (tag, expected) in [("\"a\"", 1), ("\"b\"", 0)] {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store(&folder.path().join("cache")).await;
+        let whole = stored(&[("etag", "\"a\""), ("date", "Thu, 01 Jan 1970 00:16:01 GMT")]);
+        let whole = whole.completed(BYTES).unwrap();
+        let ticket = store.begin();
+        let spool = begun(&store, &ticket, &whole).await;
+        assert_eq!(ended(&store, &ticket, &whole, spool).await, Put::Kept);
+        let read = held(&store).await;
+        let fields = [
+            ("etag", tag),
+            ("date", "Thu, 01 Jan 1970 00:16:09 GMT"),
+            ("content-range", "bytes 0-0/300000"),
+            ("cache-control", "max-age=100"),
+        ];
+        let part = stored_response(&get(&[]), &response(206, &fields), 5);
+        let part =
+            Object::new(part, Body::new(vec!["x".into()], store.fills()), "a".into(), store.begin().epoch());
+        store.objects.insert(&name(), std::iter::once(Arc::new(part)).collect());
+        let adopted = store.adopt(&name(), &[read], &|_| true);
+        assert_eq!(adopted.len(), expected, "{tag}");
+        assert_eq!(store.disks().standings()[0].files, expected as u64, "{tag}");
+    }
+}
