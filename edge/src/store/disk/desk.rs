@@ -61,6 +61,8 @@ pub(super) enum Keep {
 pub(super) enum Write {
     File(Box<Job>),
     Remove(Vec<u64>),
+    /// See that this file lasts, and tell that.
+    Sync(u64, Vec<oneshot::Sender<()>>),
     Stop,
 }
 
@@ -179,24 +181,29 @@ impl Desk {
         is_free
     }
 
-    /// Tells `wait` when the response with these selecting fields is on the disk; gives it back if it is not on its way.
+    /// Tells `wait` when the response with these selecting fields is on the disk, and outlives a crash; gives it back if it is
+    /// neither there nor on its way.
     pub(super) fn await_written(
         &self,
         hash: u64,
         variant: u32,
         wait: oneshot::Sender<()>,
     ) -> Option<oneshot::Sender<()>> {
-        let state = self.lock();
+        let mut state = self.lock();
         if let Some(pending) = state.pending.iter().find(|pending| pending.is(hash, variant)) {
             pending.waits().push(wait);
             return None;
         }
-        if state.index.find(hash).iter().any(|put| put.variant == variant) {
-            // The task that waits may have gone.
-            let _ = wait.send(());
-            return None;
+        let held = state.index.find(hash).into_iter().find(|put| put.variant == variant);
+        match held.filter(|_| state.phase == Phase::Ready) {
+            None => Some(wait),
+            Some(put) => {
+                state.syncs.push((put.file, vec![wait]));
+                drop(state);
+                self.writer.notify_one();
+                None
+            }
         }
-        Some(wait)
     }
 
     /// Has a response written.
@@ -241,11 +248,11 @@ impl Desk {
             gone += state.let_go(&too_much);
         }
         state.close(job);
-        drop(state);
-        if is_held {
-            // A task that waited may have gone.
-            job.pending.waits().drain(..).for_each(|wait| _ = wait.send(()));
+        let waits = mem::take(&mut *job.pending.waits());
+        if is_held && !waits.is_empty() {
+            state.syncs.push((job.file, waits));
         }
+        drop(state);
         self.ring(gone > 0);
         is_held
     }
@@ -366,6 +373,10 @@ impl Desk {
     pub(super) fn next_to_write(&self) -> Write {
         let mut state = self.lock();
         loop {
+            // Somebody waits for these.
+            if let Some((file, waits)) = state.syncs.pop() {
+                return Write::Sync(file, waits);
+            }
             // Removals make room; a million of them still let files be written.
             let is_turn = state.removes_next || state.jobs.is_empty();
             state.removes_next = !is_turn;

@@ -4,6 +4,8 @@ use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use tokio::sync::oneshot;
+
 use super::desk::{Counters, Job, Write as Work};
 use super::folder::Folder;
 use super::head;
@@ -17,6 +19,7 @@ pub(super) fn run(volume: &Arc<Volume>) {
         match volume.desk.next_to_write() {
             Work::Stop => return,
             Work::Remove(files) => remove(volume, &files),
+            Work::Sync(file, waits) => sync(volume, file, waits),
             Work::File(job) => write(volume, *job),
         }
     }
@@ -36,6 +39,22 @@ fn remove(volume: &Volume, files: &[u64]) {
         folder.remove_confirmed(*file);
     }
     volume.desk.removed();
+}
+
+/// Has a file that is held outlive a crash of the machine, and tells those who wait for that.
+fn sync(volume: &Volume, file: u64, waits: Vec<oneshot::Sender<()>>) {
+    let synced =
+        volume.folder().ok_or(io::ErrorKind::NotFound.into()).and_then(|folder| folder.sync_file(file));
+    match synced {
+        // A task that waited may have gone.
+        Ok(()) => waits.into_iter().for_each(|wait| _ = wait.send(())),
+        // It was removed meanwhile: those who wait see that it does not last.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => {
+            Counters::add(&volume.desk.counters.errors, 1);
+            tracing::warn!(target: "verge_edge::disk", disk = volume.name(), %error, "cannot write a file");
+        }
+    }
 }
 
 fn write(volume: &Volume, job: Job) {

@@ -42,6 +42,8 @@ pub(in crate::store::disk) struct State {
     pub(super) unlinks: Vec<u64>,
     /// Files of processes before may be there that nobody holds: a sweep is due, under way or has failed.
     pub(in crate::store::disk) may_have_orphans: bool,
+    /// Files that are to outlive a crash of the machine, and those who wait for it.
+    pub(super) syncs: Vec<(u64, Vec<oneshot::Sender<()>>)>,
     pub(super) removes_next: bool,
     pub(super) next_file: u64,
     /// Of the heads that were written beside files.
@@ -194,6 +196,7 @@ impl State {
             most_job_bytes: 0,
             unlinks: Vec::new(),
             may_have_orphans: true,
+            syncs: Vec::new(),
             removes_next: true,
             next_file: first_file,
             // Not those of the process before: a power cut may leave one of its heads in the place of one of this process.
@@ -293,6 +296,7 @@ impl State {
         self.keeps_records = false;
         self.unwritten.clear();
         // A job that waits to be written would wait for nothing.
+        self.syncs.clear();
         let jobs = mem::take(&mut self.jobs);
         jobs.iter().for_each(|job| self.close(job));
     }
