@@ -284,6 +284,11 @@ impl Store {
     /// done.
     fn change(&self, key: &Key, decide: impl FnOnce(&Variants) -> Change) -> (Variants, Change) {
         let _alone = self.key_locks.take(key);
+        self.change_alone(key, decide)
+    }
+
+    /// As [`Store::change`]. Called where nobody else is at the key.
+    fn change_alone(&self, key: &Key, decide: impl FnOnce(&Variants) -> Change) -> (Variants, Change) {
         let present = self.objects.peek(key).unwrap_or_default();
         let change = decide(&present);
         match &change {
@@ -308,6 +313,11 @@ impl Store {
     /// Makes everything in `scope` gone or stale, also what is being fetched. In effect when this returns.
     /// Gives the number of stored responses, where it is known at once; those of a wide scope are met one by one later.
     pub fn purge(&self, scope: &Scope, mode: Mode, now: SystemTime) -> Option<usize> {
+        // Between its two halves nobody offers to a disk what memory still has.
+        let _alone = match scope {
+            Scope::Key(key) => Some(self.key_locks.take(key)),
+            _ => None,
+        };
         let mut on_disk = self.purge_disks(scope, mode, now);
         if let Some(url) = self.with_queries(scope) {
             on_disk += self.purge_disks(&url, mode, now);
@@ -322,10 +332,11 @@ impl Store {
         self.disks.purge(scope, mode, now, &advanced)
     }
 
+    /// Of a key it is called where nobody else is at the key.
     fn purge_memory(&self, scope: &Scope, mode: Mode, now: SystemTime) -> Option<usize> {
         match (scope, mode) {
             (Scope::Key(key), Mode::Hard) => {
-                let (removed, _) = self.change(key, |_| Change::Remove);
+                let (removed, _) = self.change_alone(key, |_| Change::Remove);
                 Some(removed.len())
             }
             (Scope::Key(key), Mode::Soft) => Some(self.expire(key, now)),
@@ -352,7 +363,7 @@ impl Store {
     }
 
     fn expire(&self, key: &Key, now: SystemTime) -> usize {
-        let (fresh, _) = self.change(key, |present| {
+        let (fresh, _) = self.change_alone(key, |present| {
             let stale: Variants = present.iter().map(|object| Arc::new(object.expired(now))).collect();
             if stale.is_empty() { Change::Leave } else { Change::Put(stale) }
         });
@@ -375,9 +386,10 @@ impl Store {
         let subject = Subject { key, site, headers: Some(headers) };
         let url = self.with_queries(scope);
         let scope = url.as_ref().unwrap_or(scope);
+        let _alone = self.key_locks.take(key);
         let (ticket, advanced) = Purges::supersede(&self.purges, ticket, scope, &subject, now);
         self.disks.purge(scope, Mode::Hard, now, &advanced);
-        self.change(key, |_| Change::Remove);
+        self.change_alone(key, |_| Change::Remove);
         ticket
     }
 

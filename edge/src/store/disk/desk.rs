@@ -7,6 +7,8 @@
 mod identity;
 mod spooling;
 mod state;
+#[cfg(test)]
+mod tests;
 
 use std::mem;
 use std::sync::atomic::Ordering;
@@ -409,11 +411,14 @@ impl Desk {
         self.keeper.notify_one();
     }
 
-    /// From now on records are kept again; how many were, and those that waited are void.
+    /// From now on records are kept again, for a new journal that has all that is known by now; how many were, and those that
+    /// waited are void.
     pub(super) fn keep_records(&self) -> u64 {
         let mut state = self.lock();
         state.unwritten.clear();
         state.keeps_records = true;
+        // That journal itself: a purge of just now lasts once it is in its place.
+        state.noted += 1;
         state.noted
     }
 
@@ -459,18 +464,23 @@ impl Desk {
         let mut settled = self.settled.subscribe();
         let target = {
             let mut state = self.lock();
+            if let Some(is_distrusted) = state.gives_up() {
+                return is_distrusted;
+            }
             state.wanted = state.noted;
             state.noted
         };
         self.keeper.notify_one();
         let lasting = async {
             loop {
-                match &self.lock().phase {
-                    Phase::Off { is_distrusted, .. } => return *is_distrusted,
-                    Phase::Loading | Phase::Ready => {}
-                }
-                if self.lock().durable >= target {
-                    return true;
+                {
+                    let state = self.lock();
+                    if let Some(is_distrusted) = state.gives_up() {
+                        return is_distrusted;
+                    }
+                    if state.durable >= target {
+                        return true;
+                    }
                 }
                 if settled.changed().await.is_err() {
                     return false;

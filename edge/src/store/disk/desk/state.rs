@@ -217,6 +217,15 @@ impl State {
         !self.may_have_orphans && self.unlinks.is_empty() && self.spools.is_empty()
     }
 
+    /// Whether a new start would take nothing of it for good, where nothing is noted for its journal. While a new one is made,
+    /// which may be in its place already, that is not known.
+    pub(super) fn gives_up(&self) -> Option<bool> {
+        match self.phase {
+            Phase::Off { is_distrusted, .. } if !self.keeps_records => Some(is_distrusted),
+            _ => None,
+        }
+    }
+
     /// The files that are being written.
     pub(super) fn on_their_way(&self) -> impl Iterator<Item = &Arc<Pending>> {
         self.pending.iter().chain(&self.spools)
