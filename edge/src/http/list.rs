@@ -38,7 +38,8 @@ fn element_end(line: &[u8]) -> usize {
     line.len()
 }
 
-fn quoted_end(line: &[u8], open: usize) -> Option<usize> {
+/// The place of the quote that closes a quoted string which opens at `open` (RFC 9110 §5.6.4); none if it is never closed.
+pub fn quoted_end(line: &[u8], open: usize) -> Option<usize> {
     let mut at = open + 1;
     loop {
         match line.get(at)? {

@@ -1,9 +1,11 @@
 //! `Cache-Control` (RFC 9111 §5.2) and the targeted fields that go before it (RFC 9213).
 //!
 //! Of a repeated directive the first occurrence counts (RFC 9111 §4.2.1). A directive that restricts counts however
-//! it is written; one that permits must be right: a lifetime that is not delta-seconds is 0 (stale).
+//! it is written, behind a semicolon or a space and in quotes, too ([`words`]); one that permits must be right: a lifetime
+//! that is not delta-seconds is 0 (stale).
 
 mod vendor;
+mod words;
 
 use http::{HeaderMap, HeaderName, header};
 
@@ -51,7 +53,8 @@ pub struct RequestControl {
     pub max_stale: Option<u64>,
     /// `stale-if-error` in seconds (RFC 5861 §4).
     pub stale_if_error: Option<u64>,
-    /// `no-cache`, or `Pragma: no-cache` without any `Cache-Control` (RFC 9111 §5.4).
+    /// `no-cache`, or `Pragma: no-cache` where `Cache-Control` says nothing of an age (RFC 9111 §5.4 lets a cache look
+    /// at it where there is any `Cache-Control`, too).
     pub no_cache: bool,
     /// `no-store`.
     pub no_store: bool,
@@ -82,16 +85,32 @@ pub enum Voice {
 
 /// The directives that rule a response for a cache that heeds the fields `targeted`, most specific first.
 pub fn of_response(headers: &HeaderMap, targeted: &[HeaderName]) -> (ResponseControl, Voice) {
-    match targeted.iter().find_map(|name| of_targeted(headers, name)) {
-        Some(control) => (control, Voice::Targeted),
-        None => (from_lists(headers), Voice::General),
+    let mut skipped = ResponseControl::default();
+    for name in targeted {
+        match of_targeted(headers, name) {
+            Some(control) => return (control.and_restricted_by(skipped), Voice::Targeted),
+            // RFC 9213 §2.1 has what is no dictionary ignored. That it is to be kept from others is no less clear.
+            None => restrict_by(headers, name, &mut skipped),
+        }
+    }
+    (from_lists(headers).and_restricted_by(skipped), Voice::General)
+}
+
+/// Heeds the restrictions in a targeted field that is no dictionary, but for its members that are well written: these are
+/// ignored with the field (RFC 9213 §2.1).
+fn restrict_by(headers: &HeaderMap, name: &HeaderName, control: &mut ResponseControl) {
+    for element in list::elements(headers, name) {
+        words::beside_name(element, |word| {
+            control.restrict(word);
+        });
     }
 }
 
 /// The directives of a request.
 pub fn of_request(headers: &HeaderMap) -> RequestControl {
     let mut control = RequestControl::default();
-    for directive in directives(headers, &header::CACHE_CONTROL) {
+    for element in list::elements(headers, &header::CACHE_CONTROL) {
+        let directive = directive(element);
         let secs = || directive.secs().unwrap_or(0);
         match directive.name.as_str() {
             "max-age" => first(&mut control.max_age, secs),
@@ -104,18 +123,46 @@ pub fn of_request(headers: &HeaderMap) -> RequestControl {
             "only-if-cached" => control.only_if_cached = true,
             _ => {}
         }
+        words::beside_name(element, |word| match word {
+            b"no-cache" => control.no_cache = true,
+            b"no-store" => control.no_store = true,
+            b"max-age" => first(&mut control.max_age, || 0),
+            _ => {}
+        });
     }
-    if !headers.contains_key(header::CACHE_CONTROL) {
-        control.no_cache = directives(headers, &header::PRAGMA).any(|directive| directive.name == "no-cache");
+    let is_about_age =
+        control.max_age.is_some() || control.min_fresh.is_some() || control.max_stale.is_some();
+    if !is_about_age {
+        for element in list::elements(headers, &header::PRAGMA) {
+            words::each(element, |word| control.no_cache |= word == b"no-cache");
+        }
     }
     control
+}
+
+/// Whether the message is not to be transformed on its way (RFC 9110 §7.7), however it is written.
+pub fn forbids_transforming(headers: &HeaderMap) -> bool {
+    let mut forbids = false;
+    for element in list::elements(headers, &header::CACHE_CONTROL) {
+        words::each(element, |word| forbids |= word == b"no-transform");
+    }
+    forbids
 }
 
 fn of_targeted(headers: &HeaderMap, name: &HeaderName) -> Option<ResponseControl> {
     if !headers.contains_key(name) {
         return None;
     }
-    vendor::of(headers, name).unwrap_or_else(|| dictionary(headers, name).as_ref().map(from_dictionary))
+    vendor::of(headers, name).unwrap_or_else(|| {
+        let mut control = from_dictionary(&dictionary(headers, name)?);
+        for element in list::elements(headers, name) {
+            // Parameters of a member, where a semicolon stands for a comma.
+            words::beside_name(element, |word| {
+                control.restrict(word);
+            });
+        }
+        Some(control)
+    })
 }
 
 fn dictionary(headers: &HeaderMap, name: &HeaderName) -> Option<Dictionary> {
@@ -162,7 +209,8 @@ fn item_scope(item: &Item) -> Scope {
 
 fn from_lists(headers: &HeaderMap) -> ResponseControl {
     let mut control = ResponseControl::default();
-    for directive in directives(headers, &header::CACHE_CONTROL) {
+    for element in list::elements(headers, &header::CACHE_CONTROL) {
+        let directive = directive(element);
         let secs = || directive.secs().unwrap_or(0);
         match directive.name.as_str() {
             "max-age" => first(&mut control.max_age, secs),
@@ -179,8 +227,41 @@ fn from_lists(headers: &HeaderMap) -> ResponseControl {
             "immutable" => control.immutable = true,
             _ => {}
         }
+        words::beside_name(element, |word| match word {
+            // A lifetime that is written so is not right.
+            b"max-age" => first(&mut control.max_age, || 0),
+            b"s-maxage" => first(&mut control.s_maxage, || 0),
+            _ => {
+                control.restrict(word);
+            }
+        });
     }
     control
+}
+
+impl ResponseControl {
+    /// Heeds a word that is a directive, for the whole response. Whether it is one that restricts.
+    fn restrict(&mut self, word: &[u8]) -> bool {
+        match word {
+            b"no-store" => self.no_store = true,
+            b"no-cache" => self.no_cache = Scope::Everything,
+            b"private" => self.private = Scope::Everything,
+            b"must-revalidate" => self.must_revalidate = true,
+            b"proxy-revalidate" => self.proxy_revalidate = true,
+            _ => return false,
+        }
+        true
+    }
+
+    /// The same with the restrictions of `other`.
+    fn and_restricted_by(mut self, other: Self) -> Self {
+        self.no_store |= other.no_store;
+        self.no_cache.widen(other.no_cache);
+        self.private.widen(other.private);
+        self.must_revalidate |= other.must_revalidate;
+        self.proxy_revalidate |= other.proxy_revalidate;
+        self
+    }
 }
 
 fn first(slot: &mut Option<u64>, value: impl FnOnce() -> u64) {
@@ -192,10 +273,6 @@ fn first(slot: &mut Option<u64>, value: impl FnOnce() -> u64) {
 struct Directive {
     name: String,
     value: Option<Vec<u8>>,
-}
-
-fn directives<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = Directive> + use<'a> {
-    list::elements(headers, name).map(directive)
 }
 
 fn directive(element: &[u8]) -> Directive {
@@ -258,147 +335,4 @@ impl Scope {
 }
 
 #[cfg(test)]
-mod tests {
-    use http::HeaderValue;
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn map(name: &'static str, lines: &[&str]) -> HeaderMap {
-        lines
-            .iter()
-            .map(|line| (HeaderName::from_static(name), HeaderValue::from_bytes(line.as_bytes()).unwrap()))
-            .collect()
-    }
-
-    fn check(lines: &[&str], expected: ResponseControl) {
-        assert_eq!(of_response(&map("cache-control", lines), &[]).0, expected, "{lines:?}");
-    }
-
-    fn max_age(secs: u64) -> ResponseControl {
-        ResponseControl { max_age: Some(secs), ..Default::default() }
-    }
-
-    #[test]
-    fn lifetimes_are_delta_seconds_or_stale() {
-        check(&["max-age=3600"], max_age(3600));
-        check(&["MaX-aGe=3600"], max_age(3600));
-        check(&["max-age=\"3600\""], max_age(3600));
-        check(&["max-age=003600"], max_age(3600));
-        check(&["max-age=2147483649"], max_age(MAX_DELTA_SECS));
-        check(&["max-age=99999999999999999999999"], max_age(MAX_DELTA_SECS));
-        for wrong in ["-3600", "'3600'", "3600.0", "a3600", "3600a", " 3600", "", "\"\"", "1 2"] {
-            check(&[&format!("max-age={wrong}")], max_age(0));
-        }
-        check(&["max-age =3600"], max_age(0));
-        check(&["max-age"], max_age(0));
-    }
-
-    #[test]
-    fn the_first_of_a_repeated_directive_counts() {
-        check(&["max-age=1, max-age=1800"], max_age(1));
-        check(&["max-age=1800", "max-age=1"], max_age(1800));
-    }
-
-    #[test]
-    fn quoted_strings_hide_commas_and_open_quotes_hide_nothing() {
-        check(&["extension=\"max-age=3600\", max-age=1"], max_age(1));
-        check(&["max-age=1, extension=\"max-age=3600, no-store\""], max_age(1));
-        check(&["x=\"a\\\"b, max-age=9\", max-age=1"], max_age(1));
-        check(&["x=\"open, max-age=1, no-store"], ResponseControl { no_store: true, ..max_age(1) });
-    }
-
-    #[test]
-    fn no_cache_and_private_may_name_fields() {
-        let named = |names: &[&'static str]| {
-            Scope::Fields(names.iter().map(|name| HeaderName::from_static(name)).collect())
-        };
-        let no_cache = |scope| ResponseControl { no_cache: scope, ..Default::default() };
-        check(&["no-cache=\"a, B\""], no_cache(named(&["a", "b"])));
-        check(&["no-cache=a"], no_cache(named(&["a"])));
-        check(&["no-cache=\"a\"", "no-cache=\"b\""], no_cache(named(&["a", "b"])));
-        check(&["no-cache=\"a\", no-cache"], no_cache(Scope::Everything));
-        check(&["no-cache=\"\""], no_cache(Scope::Everything));
-        check(&["no-cache=\"a b\""], no_cache(Scope::Everything));
-        check(
-            &["private=\"set-cookie\""],
-            ResponseControl { private: named(&["set-cookie"]), ..Default::default() },
-        );
-    }
-
-    #[test]
-    fn a_valid_targeted_field_rules_alone() {
-        let check = |cdn: &[&str], expected: ResponseControl, voice| {
-            let mut headers = map("cache-control", &["max-age=1, no-store"]);
-            headers.extend(map("cdn-cache-control", cdn));
-            assert_eq!(
-                of_response(&headers, &[HeaderName::from_static("cdn-cache-control")]),
-                (expected, voice),
-                "{cdn:?}"
-            );
-        };
-        let general = ResponseControl { no_store: true, ..max_age(1) };
-        check(&["max-age=3600"], max_age(3600), Voice::Targeted);
-        check(&["max-age=99999999999"], max_age(MAX_DELTA_SECS), Voice::Targeted);
-        check(&["foobar", "max-age=5;p"], max_age(5), Voice::Targeted);
-        check(&["foo"], ResponseControl::default(), Voice::Targeted);
-        check(&["max-age=\"10\""], max_age(0), Voice::Targeted);
-        check(&["max-age=-1"], max_age(0), Voice::Targeted);
-        check(
-            &["no-cache"],
-            ResponseControl { no_cache: Scope::Everything, ..Default::default() },
-            Voice::Targeted,
-        );
-        check(&["no-store"], ResponseControl { no_store: true, ..Default::default() }, Voice::Targeted);
-        let named = Scope::Fields([HeaderName::from_static("x-a")].into_iter().collect());
-        for text in ["no-cache=\"X-A\"", "no-cache=x-a"] {
-            check(
-                &[text],
-                ResponseControl { no_cache: named.clone(), ..Default::default() },
-                Voice::Targeted,
-            );
-        }
-        check(
-            &["no-store=?0, public"],
-            ResponseControl { public: true, ..Default::default() },
-            Voice::Targeted,
-        );
-        check(&[], general.clone(), Voice::General);
-        check(&[""], general.clone(), Voice::General);
-        check(&["max-age=10000, &&&&&"], general.clone(), Voice::General);
-        check(&["MaX-aGe=3600"], general.clone(), Voice::General);
-        check(&["max-age =100"], general, Voice::General);
-    }
-
-    #[test]
-    fn request_directives() {
-        let check = |lines: &[&str], expected: RequestControl| {
-            assert_eq!(of_request(&map("cache-control", lines)), expected)
-        };
-        let none = RequestControl::default;
-        check(&["nothing-to-see-here"], none());
-        check(&["no-cache, no-store"], RequestControl { no_cache: true, no_store: true, ..none() });
-        check(&["max-stale"], RequestControl { max_stale: Some(MAX_DELTA_SECS), ..none() });
-        check(&["max-stale=x, max-age=0"], RequestControl { max_stale: Some(0), max_age: Some(0), ..none() });
-        check(&["Only-If-Cached"], RequestControl { only_if_cached: true, ..none() });
-        assert!(of_request(&map("pragma", &["no-cache"])).no_cache);
-        assert!(!of_request(&map("pragma", &["foo"])).no_cache);
-    }
-
-    proptest! {
-        #[test]
-        fn no_bytes_panic_and_restrictions_survive_any_prefix(junk in proptest::collection::vec(0x20u8..=0xff, 0..40)) {
-            let junk: Vec<u8> = junk.into_iter().filter(|byte| *byte != 0x7f).collect();
-            let mut headers = HeaderMap::new();
-            headers.append(header::CACHE_CONTROL, HeaderValue::from_bytes(&junk).unwrap());
-            headers.append(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-            prop_assert!(of_response(&headers, &[]).0.no_store);
-        }
-
-        #[test]
-        fn delta_seconds_match_wide_arithmetic(digits in "[0-9]{1,30}") {
-            let expected = digits.parse::<u128>().unwrap().min(u128::from(MAX_DELTA_SECS));
-            prop_assert_eq!(delta_secs(digits.as_bytes()).map(u128::from), Some(expected));
-        }
-    }
-}
+mod tests;

@@ -10,6 +10,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 
+use super::control::{self, Scope};
 use super::{Content, Entry, encoding};
 use crate::http::head::ResponseHead;
 use crate::http::{list, path};
@@ -170,10 +171,6 @@ pub fn may_be(entry: &Entry) -> bool {
 /// text that is known here.
 pub fn fault(entry: &Entry) -> Option<&'static str> {
     let headers = &entry.head.headers;
-    let names = |field: HeaderName, wanted: &'static [&'static str]| {
-        list::elements(headers, &field)
-            .any(|element| wanted.iter().any(|name| element.eq_ignore_ascii_case(name.as_bytes())))
-    };
     let is_whole = entry.head.status == StatusCode::OK && matches!(entry.content, Content::Whole { .. });
     if !is_whole {
         return Some("it is no whole 200");
@@ -181,7 +178,8 @@ pub fn fault(entry: &Entry) -> Option<&'static str> {
     if headers.contains_key(header::SET_COOKIE) {
         return Some("it has Set-Cookie");
     }
-    if names(header::CACHE_CONTROL, &["no-transform", "private"]) {
+    let (control, _) = control::of_response(headers, &[]);
+    if control::forbids_transforming(headers) || control.private == Scope::Everything {
         return Some("its Cache-Control says no-transform or private");
     }
     if !list::elements(headers, &header::VARY).all(is_of_all) {

@@ -3,6 +3,7 @@
 //! The numbers are those of the collection. [`KEPT`] says which test keeps each of them; most are steps of a table here.
 
 mod odd;
+mod visitors;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -113,7 +114,14 @@ async fn a_cookie_is_its_visitors_alone() {
 /// 5, 6, 7: apt, pip, and a browser's reload ask for what is only guessed to be fresh.
 #[tokio::test]
 async fn a_guess_at_freshness_gives_way_to_a_client_that_asks() {
-    for asking in ["Cache-Control: max-age=0\r\n", "Cache-Control: no-cache\r\n", "Pragma: no-cache\r\n"] {
+    for asking in [
+        "Cache-Control: max-age=0\r\n",
+        "Cache-Control: no-cache\r\n",
+        "Cache-Control: no-cache;\r\n",
+        "Pragma: no-cache\r\n",
+        "Pragma: no-cache\r\nCache-Control: no-transform\r\n",
+        "Pragma: no-cache\r\nCache-Control:\r\n",
+    ] {
         let steps = vec![
             ask("GET /Packages").found(OLD, "v1").gets(200, "v1"),
             ask("GET /Packages").gets(200, "v1"),

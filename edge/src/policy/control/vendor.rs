@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, HeaderName, header};
 
-use super::{ResponseControl, directive, first};
+use super::{ResponseControl, directive, first, words};
 use crate::http::list;
 use crate::http::seconds::{MAX_DELTA_SECS, delta_secs};
 
@@ -25,6 +25,7 @@ fn surrogate(headers: &HeaderMap, name: &HeaderName) -> Option<ResponseControl> 
     for element in list::elements(headers, name) {
         let own = element.split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii();
         let directive = directive(own);
+        words::beside_name(element, |word| said |= control.restrict(word));
         let value = directive.value.clone().unwrap_or_default();
         let mut numbers = value.split(|&byte| byte == b'+').map(|number| delta_secs(number.trim_ascii()));
         let secs = numbers.next().flatten().unwrap_or(0);
