@@ -32,6 +32,7 @@ use crate::site::access::Credentials;
 use crate::site::cms;
 use crate::site::key::{Key, key};
 use crate::site::route::Route;
+use crate::site::rules::Bypassed;
 use crate::site::signed::Rejected;
 use crate::site::unheeded::Unheeded;
 use crate::site::{Site, Sites};
@@ -141,6 +142,8 @@ pub(crate) struct Found {
     pub(crate) site: Arc<FetchSite>,
     /// The other parts of the site that an origin may take the path for. The response to such a request is not kept.
     pub(crate) others: Vec<Arc<FetchSite>>,
+    /// The field or cookie, of those that came, for which the site passes it by.
+    pub(crate) bypassed: Option<Bypassed>,
     pub(crate) key: Key,
     /// The name and the password, where the edge itself asks for them.
     pub(crate) credentials: Option<Credentials>,
@@ -331,12 +334,13 @@ impl Cache {
         let (site, others) = (Arc::clone(site), others.into_iter().map(Arc::clone).collect::<Vec<_>>());
         let is_for = dictionary::is_for(&site.site, &request.uri);
         let asker = is_for.then(|| dictionary::Asker::of(&request.headers));
+        let bypassed = site.site.rules.bypass.by_fields(&request.headers);
         let mut request = received(request, &site.site.rules.allow_fields);
         // Credentials for the edge reach neither key nor policy nor origin: all clients that may ask share the stored responses.
         let asks = |part: &FetchSite| part.site.access.users.is_some();
         let asks = asks(&site) || others.iter().any(|other| asks(other));
         let credentials = if asks { Credentials::take(&mut request.headers) } else { None };
-        site.site.rules.cookies.apply(&mut request.headers);
+        site.site.rules.cookies.apply(&mut request.headers, &site.site.rules.bypass.cookies);
         site.site.request_fields.apply(&mut request.headers);
         let dictionary = asker.and_then(|asker| {
             let (hash, coding) = dictionary::take(&mut request.headers)?;
@@ -345,7 +349,7 @@ impl Cache {
         let takes_gzip = encoding::takes_gzip(&request.headers);
         encoding::normalise(&mut request.headers, &site.site.compress.codings);
         let key = key(&request, &site.site.key);
-        Ok(Found { request, site, others, key, credentials, takes_gzip, dictionary })
+        Ok(Found { request, site, others, bypassed, key, credentials, takes_gzip, dictionary })
     }
 
     /// Whether a request for this URI finds this part of a site, whatever its fields are, and no other thing is different by

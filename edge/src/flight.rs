@@ -65,7 +65,7 @@ use fill::encode::{Effort, Encoder, Room, Work};
 use fill::passing;
 use marker::{Apart, Markers};
 use reasons::Reasons;
-pub use sending::Sticks;
+pub use sending::{Sticks, Unsaid};
 use table::{Joined, Table};
 pub use tally::Tally;
 

@@ -48,7 +48,7 @@ pub use freshen::{Freshened, HeadEffect, freshen, freshen_by_head, personal};
 pub use freshness::{Freshness, Lifetime};
 pub use invalidate::{invalidated_groups, invalidates};
 pub use refresh::refresh;
-pub use reuse::{Failure, Forward, Reuse, Staleness, after_failure, reuse};
+pub use reuse::{Failure, Forward, Reuse, Staleness, after_failure, bypassed, reuse};
 pub use select::{Selection, select};
 pub use validate::strong_tag;
 pub use vary::Selecting;

@@ -134,12 +134,13 @@ pub(super) async fn explain(cache: &Cache, body: &[u8]) -> Result<Explained, Ref
     let rejected = absolute(&asked.url).ok().and_then(|uri| cache.checked(&Method::GET, uri, now).err());
     let sent = fields(&asked)?;
     let found = found(cache, &asked.url, sent.clone())?;
-    let Found { request, site, others, key, .. } = &found;
+    let Found { request, site, others, bypassed, key, .. } = &found;
     let variants = cache.store.get_from_disk(key, &site.site.name).await;
     let rules = &site.site.rules;
-    let reuse = match others.is_empty() {
-        true => policy::reuse(request, &variants.entries(), rules, now),
-        false => Reuse::Pass(Forward::Bypass),
+    let reuse = match bypassed {
+        _ if !others.is_empty() => Reuse::Pass(Forward::Bypass),
+        Some(_) => policy::bypassed(request),
+        None => policy::reuse(request, &variants.entries(), rules, now),
     };
     let from_here = from_here(cache, request, &site.site, others, rejected);
     let chosen = if from_here.is_some() { None } else { chosen(&reuse) };
@@ -158,7 +159,7 @@ pub(super) async fn explain(cache: &Cache, body: &[u8]) -> Result<Explained, Ref
         origins: site.standing().iter().map(ToString::to_string).collect(),
         balance: site.site.sharing.balance.as_str().to_owned(),
         max_object_bytes: site.site.max_object_bytes,
-        rules: rules_for(cache, request, &asked, &site.site, others),
+        rules: rules_for(cache, &found, &asked),
         settings: site.site.settings.clone(),
         verdict: verdict.into(),
         because,
@@ -276,13 +277,9 @@ fn reason(why: Forward) -> &'static str {
     }
 }
 
-fn rules_for(
-    cache: &Cache,
-    request: &RequestHead,
-    asked: &ExplainRequest,
-    site: &Site,
-    others: &[Arc<FetchSite>],
-) -> Vec<String> {
+fn rules_for(cache: &Cache, found: &Found, asked: &ExplainRequest) -> Vec<String> {
+    let Found { request, site, others, bypassed, .. } = found;
+    let site = &*site.site;
     let mut rules = vec![cookies_rule(site.rules.set_cookie).to_owned()];
     for other in others {
         let which = other.site.route.as_ref().map_or("no route", |route| &route.name);
@@ -296,7 +293,7 @@ fn rules_for(
     if !site.purge_from.is_empty() {
         rules.push(format!("purge_from: PURGE and BAN are obeyed from {}", listed(&site.purge_from)));
     }
-    if let Some(why) = site.rules.bypass.of(request) {
+    if let Some(why) = bypassed.or_else(|| site.rules.bypass.of(request)) {
         rules.push(format!("bypass: never kept, for {}", why.as_str()));
     }
     for name in asked.headers.iter().filter_map(|(name, _)| HeaderName::from_bytes(name.as_bytes()).ok()) {

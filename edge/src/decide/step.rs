@@ -89,7 +89,17 @@ fn elsewhere(request: &RequestHead, redirects: &[Redirect]) -> Option<ResponseHe
 /// The next step for `request`; `variants` are the responses stored under its key.
 #[must_use]
 pub fn step(request: &RequestHead, variants: &[&Entry], rules: &Rules, now: SystemTime) -> Step {
-    match policy::reuse(request, variants, rules, now) {
+    by(request, policy::reuse(request, variants, rules, now))
+}
+
+/// The same for a request that the site passes by for a field of it that is withheld since.
+#[must_use]
+pub fn bypassed(request: &RequestHead) -> Step {
+    by(request, policy::bypassed(request))
+}
+
+fn by(request: &RequestHead, verdict: Reuse) -> Step {
+    match verdict {
         Reuse::Fresh { variant, freshness } => Step::Serve { variant, freshness },
         Reuse::Stale { variant, freshness, why } if why == Staleness::WhileRevalidate => {
             Step::ServeAndRefresh { variant, freshness, why }

@@ -30,6 +30,11 @@ enum Sent {
 #[derive(Debug, Clone)]
 pub struct Sticks(pub HeaderValue);
 
+/// In a request's extensions: it is passed by for a field that is withheld, so that a parent would not know of it and answer
+/// from its store.
+#[derive(Debug, Clone, Copy)]
+pub struct Unsaid;
+
 const FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
 
 impl FetchSite {
@@ -51,7 +56,8 @@ impl FetchSite {
         // It is one response, whatever server is asked.
         let until = self.origins.deadline();
         // RFC 9440 §2.4: a parent cannot tell this edge's word from its clients' and withholds the field.
-        let is_for_parents = !asked.headers().contains_key(CLIENT_CERT);
+        let is_for_parents =
+            !asked.headers().contains_key(CLIENT_CERT) && asked.extensions().get::<Unsaid>().is_none();
         if let Some(parents) = self.parents.as_ref().filter(|_| is_for_parents) {
             match Box::pin(self.ask_parents(parents, request, asked, (retry, until))).await {
                 Sent::Ended(ended) => {

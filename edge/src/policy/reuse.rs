@@ -135,6 +135,13 @@ pub fn reuse(request: &RequestHead, variants: &[&Entry], rules: &Rules, now: Sys
     if wishes.only_if_cached { without_origin(verdict) } else { verdict }
 }
 
+/// The verdict on a request that the site passes by, whatever is stored.
+pub fn bypassed(request: &RequestHead) -> Reuse {
+    let is_read = request.method == Method::GET || request.method == Method::HEAD;
+    let verdict = Reuse::Pass(if is_read { Forward::Bypass } else { Forward::Method });
+    if control::of_request(&request.headers).only_if_cached { without_origin(verdict) } else { verdict }
+}
+
 /// The answer to `request` when the origin failed and we hold `entry`: [`Reuse::Stale`] or [`Reuse::Fresh`]
 /// (variant 0); [`Reuse::Refuse`] with 502 or 504; or [`Reuse::Pass`]: hand the origin's own answer on.
 pub fn after_failure(

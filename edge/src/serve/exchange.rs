@@ -20,6 +20,7 @@ use crate::site::access::Credentials;
 use crate::site::cms::{NotUnderstood, Purge};
 use crate::site::key::Key;
 use crate::site::rewrite;
+use crate::site::rules::Bypassed;
 
 /// One request, and what was found out about it.
 pub(super) struct Exchange<'a> {
@@ -29,6 +30,8 @@ pub(super) struct Exchange<'a> {
     pub(super) site: Arc<FetchSite>,
     /// The other parts of the site that an origin may take the path for.
     pub(super) others: Vec<Arc<FetchSite>>,
+    /// The field or cookie, of those that came, for which the site passes it by.
+    pub(super) bypassed: Option<Bypassed>,
     pub(super) key: Key,
     /// The name and the password, where the edge itself asks for them.
     pub(super) credentials: Option<Credentials>,

@@ -292,7 +292,7 @@ pub(super) fn open<'a>(
     };
     let upgrade = transport.protocol().or_else(|| upgrade::asked(version, &headers));
     let purge = asked_to_purge(&method, &uri, &headers);
-    let Found { request, site, others, key, credentials, takes_gzip, dictionary } =
+    let Found { request, site, others, bypassed, key, credentials, takes_gzip, dictionary } =
         service.cache.find(RequestHead { method, uri, headers }).map_err(|head| {
             // RFC 9110 §15.5.20: this server does not speak for that host.
             let sentence = format!("no site here has the host {}", head.uri.host().unwrap_or_default());
@@ -307,6 +307,7 @@ pub(super) fn open<'a>(
         peer,
         site,
         others,
+        bypassed,
         key,
         credentials,
         takes_gzip,

@@ -12,7 +12,7 @@ use super::passed::{head_of, passed};
 use crate::cache::Cache;
 use crate::course::Course;
 use crate::decide::{Plan, Role};
-use crate::flight;
+use crate::flight::{self, Unsaid};
 use crate::http::head::{RequestHead, ResponseHead};
 use crate::http::path;
 use crate::origin::{Answered, Gathered, RequestBody, Retry};
@@ -74,6 +74,9 @@ pub(super) fn as_sent(
     *asked.headers_mut() = headers;
     site.site.tell_prefix(&request.uri, asked.headers_mut());
     asked.extensions_mut().insert(exchange.course.get_or_init(Course::default).clone());
+    if exchange.bypassed.is_some() && site.site.rules.bypass.of(request).is_none() {
+        asked.extensions_mut().insert(Unsaid);
+    }
     exchange.transport.interim().attach(&mut asked);
     Ok(asked)
 }
@@ -124,6 +127,7 @@ fn is_kept(exchange: &Exchange<'_>, answered: &Answered, head: &ResponseHead) ->
     let rules = &site.site.rules;
     let admitted = || policy::admit(request, head, answered.asked, rules, answered.received);
     let is_for_all = exchange.transport.identity().is_none();
+    let is_for_all = is_for_all && exchange.bypassed.is_none();
     request.method == Method::POST && is_for_all && matches!(admitted(), Admit::Keep(_))
 }
 

@@ -75,7 +75,10 @@ impl Tier {
 /// The responses that are stored for a request and the next step: by those in memory, else with those on a disk.
 async fn stored_for(cache: &Cache, exchange: &Exchange<'_>) -> (Variants, Tier, Step) {
     let Exchange { request, site, key, now, .. } = exchange;
-    let next = |variants: &Variants| step::step(request, &variants.entries(), &site.site.rules, *now);
+    let next = |variants: &Variants| match exchange.bypassed {
+        Some(_) => step::bypassed(request),
+        None => step::step(request, &variants.entries(), &site.site.rules, *now),
+    };
     let in_memory = cache.store.get(key, &site.site.name);
     let step = next(&in_memory);
     let is_asked =

@@ -65,6 +65,7 @@ fn as_get<'a>(exchange: &Exchange<'a>, content: Option<Held>) -> Exchange<'a> {
         peer: exchange.peer,
         site: Arc::clone(&exchange.site),
         others: exchange.others.clone(),
+        bypassed: exchange.bypassed,
         key,
         credentials: None,
         takes_gzip: exchange.takes_gzip,

@@ -17,8 +17,9 @@ pub enum Cookies {
 }
 
 impl Cookies {
-    /// Takes out what does not count. A field that nothing is left of goes.
-    pub fn apply(&self, headers: &mut HeaderMap) {
+    /// Takes out what does not count, but for what is `passed_by`: a request with such a cookie goes to the origin, which
+    /// is to see it. A field that nothing is left of goes.
+    pub fn apply(&self, headers: &mut HeaderMap, passed_by: &[NamePattern]) {
         let counts = |name: &str| match self {
             Self::All => true,
             Self::Keep(patterns) => any_matches(patterns, name),
@@ -30,8 +31,10 @@ impl Cookies {
         let lines = headers.get_all(header::COOKIE).into_iter();
         let pairs =
             lines.flat_map(|line| line.as_bytes().split(|&byte| byte == b';')).map(<[u8]>::trim_ascii);
-        let kept: Vec<&[u8]> =
-            pairs.filter(|pair| !pair.is_empty() && counts(&text(split(pair).0))).collect();
+        let is_kept = |pair: &&[u8]| {
+            !pair.is_empty() && (counts(&text(split(pair).0)) || is_passed_by(pair, passed_by))
+        };
+        let kept: Vec<&[u8]> = pairs.filter(is_kept).collect();
         let kept = HeaderValue::from_bytes(&kept.join(&b"; "[..])).expect("bytes of field values");
         match kept.is_empty() {
             true => drop(headers.remove(header::COOKIE)),
@@ -45,6 +48,11 @@ pub fn has_any(headers: &HeaderMap, patterns: &[NamePattern]) -> bool {
     !patterns.is_empty() && all(headers).any(|(name, _)| any_matches(patterns, &text(name)))
 }
 
+/// The same of one pair.
+fn is_passed_by(pair: &[u8], patterns: &[NamePattern]) -> bool {
+    !patterns.is_empty() && each(pair).any(|(name, _)| any_matches(patterns, &text(name)))
+}
+
 /// The cookies that `pattern` names, in the order sent; a name may be there more than once.
 pub fn named<'a>(headers: &'a HeaderMap, pattern: &NamePattern) -> Vec<(&'a [u8], &'a [u8])> {
     all(headers).filter(|(name, _)| pattern.matches(&text(name))).collect()
@@ -55,10 +63,12 @@ pub fn named<'a>(headers: &'a HeaderMap, pattern: &NamePattern) -> Vec<(&'a [u8]
 fn all(headers: &HeaderMap) -> impl Iterator<Item = (&[u8], &[u8])> {
     let lines = headers.get_all(header::COOKIE).into_iter();
     let pairs = lines.flat_map(|line| line.as_bytes().split(|&byte| byte == b';')).map(<[u8]>::trim_ascii);
-    pairs.filter(|pair| !pair.is_empty()).flat_map(|pair| {
-        let behind = pair.split(|&byte| byte == b',').skip(1).map(<[u8]>::trim_ascii);
-        std::iter::once(split(pair)).chain(behind.filter(|part| part.contains(&b'=')).map(split))
-    })
+    pairs.filter(|pair| !pair.is_empty()).flat_map(each)
+}
+
+fn each(pair: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    let behind = pair.split(|&byte| byte == b',').skip(1).map(<[u8]>::trim_ascii);
+    std::iter::once(split(pair)).chain(behind.filter(|part| part.contains(&b'=')).map(split))
 }
 
 fn names(headers: &HeaderMap) -> impl Iterator<Item = String> {
@@ -97,7 +107,7 @@ mod tests {
     fn check(cookies: &Cookies, sent: &[&str], expected: Option<&str>) {
         let lines: Vec<(&str, &str)> = sent.iter().map(|line| ("cookie", *line)).collect();
         let mut headers = fields(&lines);
-        cookies.apply(&mut headers);
+        cookies.apply(&mut headers, &patterns(&["SESS*"]));
         let found: Vec<&str> =
             headers.get_all("cookie").iter().map(|value| value.to_str().unwrap()).collect();
         assert_eq!(found, expected.into_iter().collect::<Vec<_>>(), "{cookies:?} {sent:?}");
@@ -114,6 +124,10 @@ mod tests {
         let session = Cookies::Keep(patterns(&["sid", "lang"]));
         check(&session, &["x=1; lang=de; sid=2=3"], Some("lang=de; sid=2=3"));
         check(&session, &["x=1"], None);
+        // The origin sees what has its request passed by, however a cookie is separated.
+        check(&session, &["x=1; SESSa=2; sid=3"], Some("SESSa=2; sid=3"));
+        check(&session, &["x=1; y=2,SESSa=3"], Some("y=2,SESSa=3"));
+        check(&Cookies::Drop(patterns(&["SESS*", "x"])), &["SESSa=1; x=2"], Some("SESSa=1"));
         check(&Cookies::All, &["_ga=1"], Some("_ga=1"));
     }
 

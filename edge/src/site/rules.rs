@@ -1,6 +1,6 @@
 //! An operator's decisions about one site's caching: plain data, built by `config`.
 
-use http::{HeaderName, StatusCode, Uri};
+use http::{HeaderMap, HeaderName, StatusCode, Uri};
 
 use crate::http::head::{FIELDS, HeadLimits, RequestHead, ResponseHead};
 use crate::http::path;
@@ -163,15 +163,19 @@ pub enum Bypassed {
 impl Bypass {
     /// The part of the request that the site names, if any.
     pub fn of(&self, request: &RequestHead) -> Option<Bypassed> {
-        let header = || request.headers.keys().any(|name| any_matches(&self.headers, name.as_str()));
-        if self.has_path(&request.uri) {
-            Some(Bypassed::Path)
-        } else if cookies::has_any(&request.headers, &self.cookies) {
+        let by_path = self.has_path(&request.uri).then_some(Bypassed::Path);
+        let by_query = || self.has_parameter(&request.uri).then_some(Bypassed::Query);
+        by_path.or_else(|| self.by_fields(&request.headers)).or_else(by_query)
+    }
+
+    /// The same by these fields alone. A client's are judged as they came: some that a site names are withheld from keys
+    /// and origins, as are cookies that do not count.
+    pub fn by_fields(&self, headers: &HeaderMap) -> Option<Bypassed> {
+        let has_header = || headers.keys().any(|name| any_matches(&self.headers, name.as_str()));
+        if cookies::has_any(headers, &self.cookies) {
             Some(Bypassed::Cookie)
-        } else if !self.headers.is_empty() && header() {
+        } else if !self.headers.is_empty() && has_header() {
             Some(Bypassed::Header)
-        } else if self.has_parameter(&request.uri) {
-            Some(Bypassed::Query)
         } else {
             None
         }

@@ -394,3 +394,16 @@ async fn what_a_child_has_stored_stands_in_when_its_parents_origin_is_gone() {
     let got = child.get("/other").await;
     assert!(got.status > 501 && got.field("proxy-status").starts_with("child; error="), "{got:?}");
 }
+
+/// A parent never sees what is withheld, and would answer from its store.
+#[tokio::test]
+async fn a_request_that_is_passed_by_for_a_withheld_field_goes_past_the_parents() {
+    let origin = Origin::answering(|_| response("200 OK", "Cache-Control: max-age=60\r\n", "page")).await;
+    let (_parent, child) = family(origin.address, "bypass_headers = [\"x-no-cache\"]").await;
+    child.get("/a").await.assert_forwarded();
+    child.get("/a").await.assert_hit();
+    for asked in 2..4 {
+        let got = child.client().await.get_with("/a", "X-No-Cache: 1\r\n").await;
+        assert_eq!((got.status, origin.count()), (200, asked), "{got:?}");
+    }
+}

@@ -154,6 +154,7 @@ impl<'a> Reader<'a> {
         let request = request(head, leaves_out)?;
         let exchange = handler::open(self.service, request, head.version(), self.peer, &NONE).ok()?;
         let is_usual = exchange.others.is_empty()
+            && exchange.bypassed.is_none()
             && exchange.upgrade.is_none()
             && handler::before_access(self.service, &exchange).is_none();
         is_usual.then_some(exchange)

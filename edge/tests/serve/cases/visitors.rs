@@ -64,3 +64,47 @@ async fn what_is_to_be_validated_is_however_it_is_written() {
         assert_eq!(origin.count(), 2, "{control}");
     }
 }
+
+const FRESH: &str = "Cache-Control: max-age=60\r\n";
+
+/// Names that origins never see pass requests by all the same.
+#[tokio::test]
+async fn a_site_passes_by_for_fields_that_are_withheld() {
+    let origin = Origin::answering(|head| response("200 OK", FRESH, head)).await;
+    let rules = "bypass_headers = [\"x-no-cache\", \"x-purge\", \"cf-*\", \"x_preview\"]";
+    let rig = Rig::with(&[origin.address], "", rules).await;
+    rig.get("/").await.assert_forwarded();
+    for name in ["X-No-Cache", "x-purge", "CF-Worker", "X_Preview"] {
+        for _ in 0..3 {
+            let got = rig.client().await.get_with("/", &format!("{name}: 1\r\n")).await;
+            assert!(got.cache_status().contains("fwd=bypass"), "{name}: {got:?}");
+            assert!(!got.text().to_ascii_lowercase().contains(&name.to_ascii_lowercase()), "{name}: {got:?}");
+        }
+        rig.get("/").await.assert_hit();
+    }
+    let fields = "X-No-Cache: 1\r\nCache-Control: only-if-cached\r\n";
+    assert_eq!(rig.client().await.get_with("/", fields).await.status, 504);
+    assert_eq!(origin.count(), 1 + 4 * 3);
+}
+
+/// WordPress: the cookies of tracking do not count, and who is logged in sees what only an editor sees.
+#[tokio::test]
+async fn a_site_passes_by_for_cookies_that_do_not_count_and_the_origin_gets_them() {
+    for rules in ["keep_cookies = [\"lang\"]", "drop_cookies = [\"_ga*\", \"wordpress_*\"]"] {
+        let origin = Origin::answering(|head| response("200 OK", FRESH, head)).await;
+        let rules = format!("{rules}\nbypass_cookies = [\"wordpress_logged_in_*\"]");
+        let rig = Rig::with(&[origin.address], "", &rules).await;
+        let tracked = "Cookie: _ga=1\r\n";
+        rig.client().await.get_with("/", tracked).await.assert_forwarded();
+        for _ in 0..3 {
+            let editor = "Cookie: _ga=2; lang=de; wordpress_logged_in_8f=u\r\n";
+            let got = rig.client().await.get_with("/", editor).await;
+            assert!(got.cache_status().contains("fwd=bypass"), "{rules}: {got:?}");
+            assert!(got.text().contains("cookie: lang=de; wordpress_logged_in_8f=u\r\n"), "{rules}: {got:?}");
+        }
+        rig.client().await.get_with("/", tracked).await.assert_hit();
+        let post = "POST / HTTP/1.1\r\nHost: site.test\r\nContent-Length: 0\r\nCookie: wordpress_logged_in_8f=u\r\n\r\n";
+        let got = rig.client().await.raw(post.as_bytes()).await;
+        assert!(got.text().contains("cookie: wordpress_logged_in_8f=u\r\n"), "{rules}: {got:?}");
+    }
+}
