@@ -90,7 +90,7 @@ impl OwnNames {
         };
         // A port belongs to a scheme.
         let authority = if scheme == asked_scheme { asked_authority } else { uri.host()? };
-        let rest = asked.at_client(given.rest).unwrap_or_else(|| given.rest.to_owned());
+        let rest = asked.found_at(given.rest).unwrap_or_else(|| given.rest.to_owned());
         Some(match given.scheme {
             None => format!("//{authority}{rest}"),
             Some(_) => format!("{scheme}://{authority}{rest}"),
@@ -136,7 +136,7 @@ impl OwnNames {
         let (name, value) = (name.trim(), value.trim());
         if name.eq_ignore_ascii_case("path") {
             // A path that covers the client's URL does as it is.
-            let is_of_origin = !asked.uri.path().starts_with(value);
+            let is_of_origin = !covers(value, asked.uri.path());
             return is_of_origin
                 .then(|| asked.at_client(value))
                 .flatten()
@@ -174,6 +174,19 @@ impl Asked<'_> {
 }
 
 impl Asked<'_> {
+    /// As [`Asked::at_client`], for what a client asks for next. A folder without its slash is found with it, where the
+    /// route has it only so.
+    fn found_at(&self, named: &str) -> Option<String> {
+        // RFC 9110 §4.2.3: an authority alone is the same as with the root.
+        let rooted = format!("/{}", named.strip_prefix('/').unwrap_or(named));
+        let found = self.at_client(&rooted)?;
+        let end = found.find(['?', '#']).unwrap_or(found.len());
+        let (path, behind) = found.split_at(end);
+        let folder = format!("{path}/");
+        let has = |path: &str| self.route.is_some_and(|route| route.has(&path::normal(path)));
+        Some(if !has(path) && has(&folder) { format!("{folder}{behind}") } else { found })
+    }
+
     /// Where clients ask for what an origin names by a path alone, unless that is a path of theirs already.
     fn moved(&self, named: &str) -> Option<String> {
         let end = named.find(['?', '#']).unwrap_or(named.len());
@@ -182,7 +195,7 @@ impl Asked<'_> {
         if !is_path || self.route.is_some_and(is_clients) {
             return None;
         }
-        self.at_client(named)
+        self.found_at(named)
     }
 }
 
@@ -216,6 +229,12 @@ impl<'a> Given<'a> {
 
 fn default_port(scheme: &str) -> u16 {
     if scheme == "https" { 443 } else { 80 }
+}
+
+/// Whether a browser sends a cookie with this `Path` for that path (RFC 6265 §5.1.4).
+fn covers(cookie: &str, path: &str) -> bool {
+    path.strip_prefix(cookie)
+        .is_some_and(|behind| behind.is_empty() || behind.starts_with('/') || cookie.ends_with('/'))
 }
 
 fn is_within(host: &str, domain: &str) -> bool {
@@ -444,6 +463,14 @@ mod tests {
             ("set-cookie", "a=1; Path=/v2/; Domain=shop.local", "a=1; Path=/api/; Domain=www.test"),
             ("set-cookie", "a=1; path=/", "a=1; path=/"),
             ("set-cookie", "a=1; path=/api/", "a=1; path=/api/"),
+            ("set-cookie", "a=1; Path=/v2", "a=1; Path=/api"),
+            ("set-cookie", "a=1; Path=/v20", "a=1; Path=/v20"),
+            ("set-cookie", "a=1; path=/api", "a=1; path=/api"),
+            ("location", "/v2", "/api/"),
+            ("location", "/v2?x=1#y", "/api/?x=1#y"),
+            ("location", "/v20", "/v20"),
+            ("location", "http://shop.local/v2", "https://www.test/api/"),
+            ("location", "http://shop.local", "https://www.test"),
         ] {
             let mut headers = fields(&[(name, value)]);
             names().apply(&mut headers, &request("GET", "https://www.test/api/x", &[]), Some(&route));

@@ -99,15 +99,22 @@ impl Route {
     }
 
     /// The path that a client asks for to get this one of an origin, if its answer to `asked` names it; `asked` is in
-    /// normal form. None where both are the same or the origin's path is not one that this route leads to.
+    /// normal form. None where both are the same or the origin's path is not one that this route leads to. The folder that
+    /// the route leads to is one of them without its slash, too: applications name it so.
     pub fn at_client(&self, asked: &str, at_origin: &str) -> Option<String> {
         let pattern = self.paths.iter().find(|pattern| pattern.matches(asked))?;
         let (before, after) = self.origin_path.as_deref()?.split_once('*')?;
-        let inside = at_origin.strip_prefix(before)?.strip_suffix(after)?;
         let captured = pattern.captured(asked)?;
         // The `*` of origin_path stands for the end of the pattern: see `config`.
-        let base = asked.strip_suffix(captured)?;
-        (pattern.wildcards() > 0).then(|| format!("{base}{inside}"))
+        let base = asked.strip_suffix(captured).filter(|_| pattern.wildcards() > 0)?;
+        if let Some(inside) = at_origin.strip_prefix(before) {
+            return inside.strip_suffix(after).map(|inside| format!("{base}{inside}"));
+        }
+        let behind = at_origin.strip_prefix(before.strip_suffix('/')?)?;
+        let is_folder =
+            after.is_empty() && before != "/" && (behind.is_empty() || behind.starts_with(['?', '#']));
+        let folder = base.strip_suffix('/').filter(|folder| !folder.is_empty()).unwrap_or(base);
+        is_folder.then(|| format!("{folder}{behind}"))
     }
 }
 
@@ -281,6 +288,14 @@ mod tests {
         check(Some("/v2/*"), "/api/login", "/v2/a?b", Some("/api/a?b"));
         check(Some("/v2/*"), "/api/login", "/other", None);
         check(Some("/v2/*"), "/api", "/v2/a", None);
+        check(Some("/v2/*"), "/api/login", "/v2", Some("/api"));
+        check(Some("/v2/*"), "/api/login", "/v2?a#b", Some("/api?a#b"));
+        check(Some("/v2/*"), "/api/login", "/v2#b", Some("/api#b"));
+        check(Some("/v2/*"), "/api/login", "/v20", None);
+        check(Some("/v2/*"), "/api/login", "", None);
+        check(Some("/*"), "/api/login", "", None);
+        let all = route(&["/*"], Some("/v2/*"));
+        assert_eq!(all.at_client("/x", "/v2?a").as_deref(), Some("/?a"));
         check(Some("/one"), "/api/login", "/one", None);
         check(None, "/api/login", "/one", None);
     }

@@ -58,6 +58,20 @@ async fn what_is_passed_is_renamed_too_and_other_names_are_not() {
     assert_eq!(rig.client().await.raw(ask).await.field("location"), "http://own.test:81/a");
 }
 
+/// Tomcat names the folder of an application without its slash.
+#[tokio::test]
+async fn a_cookie_and_a_redirect_for_the_folder_that_a_route_leads_to_are_for_the_clients_folder() {
+    let fields = "Set-Cookie: a=1; Path=/app; HttpOnly\r\nSet-Cookie: b=1; Path=/application\r\nLocation: /app?x=1\r\n";
+    let origin = origin_that_names_itself("302 Found", fields).await;
+    for (paths, next) in [("\"/shop/*\"", "/shop/?x=1"), ("\"/shop\", \"/shop/*\"", "/shop?x=1")] {
+        let rules = format!("[[site.route]]\npaths = [{paths}]\norigin_path = \"/app/*\"");
+        let rig = Rig::with(&[origin.address], "", &rules).await;
+        let got = rig.get("/shop/login").await;
+        assert_eq!(got.field("set-cookie"), "a=1; Path=/shop; HttpOnly, b=1; Path=/application");
+        assert_eq!(got.field("location"), next);
+    }
+}
+
 #[tokio::test]
 async fn a_post_whose_location_names_the_origin_makes_the_sites_own_page_stale() {
     let origin = Origin::answering(|head| {
