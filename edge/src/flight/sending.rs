@@ -11,9 +11,9 @@ use crate::http::head::RequestHead;
 use crate::origin::{
     Answered, AnsweredBy, BrokeOff, OriginStanding, Origins, Paid, RequestBody, Retry, Unanswered, Wish,
 };
-use crate::policy::Failure;
 use crate::policy::headers::origin::CLIENT_CERT;
 use crate::policy::headers::status::ProxyError;
+use crate::policy::{self, DESTINATION, Failure};
 use crate::site::cookies;
 use crate::site::key::key;
 use crate::site::route;
@@ -152,18 +152,21 @@ impl FetchSite {
         (retry, until): (Retry, Option<Instant>),
     ) -> Sent {
         let prefix = asked.headers_mut().remove(FORWARDED_PREFIX);
+        let destination = policy::destination(request)
+            .and_then(|_| asked.headers_mut().insert(DESTINATION, request.headers.get(DESTINATION)?.clone()));
+        let own_fields = [prefix.map(|it| (FORWARDED_PREFIX, it)), destination.map(|it| (DESTINATION, it))];
         let at_origin = std::mem::replace(asked.uri_mut(), route::target(&request.uri, None).into());
         let spare = Origins::copy(&asked);
         let place = parents.place_of(|| key(request, &self.site.key));
         let wish = Wish { place, avoid: broke_off(&asked), until, before: None };
         match parents.send_or_return(asked, retry, wish).await {
             Ok(answered) if is_none_of_its_own(answered.response.status()) => match spare {
-                Some(back) => Sent::Back(as_for_origins(Paid::unmark(back), at_origin, prefix).into()),
+                Some(back) => Sent::Back(as_for_origins(Paid::unmark(back), at_origin, own_fields).into()),
                 None => Sent::Ended(Ok(answered).into()),
             },
             Ok(answered) => Sent::Ended(refused_by_parent(answered).into()),
             Err((unanswered, None)) => Sent::Ended(Err(unanswered).into()),
-            Err((_, Some(back))) => Sent::Back(as_for_origins(*back, at_origin, prefix).into()),
+            Err((_, Some(back))) => Sent::Back(as_for_origins(*back, at_origin, own_fields).into()),
         }
     }
 
@@ -216,10 +219,12 @@ fn is_error(outcome: Result<&Answered, &Unanswered>) -> Option<bool> {
 fn as_for_origins(
     mut back: Request<RequestBody>,
     at_origin: Uri,
-    prefix: Option<HeaderValue>,
+    own_fields: [Option<(HeaderName, HeaderValue)>; 2],
 ) -> Request<RequestBody> {
     *back.uri_mut() = at_origin;
-    back.headers_mut().extend(prefix.map(|prefix| (FORWARDED_PREFIX, prefix)));
+    for (name, value) in own_fields.into_iter().flatten() {
+        back.headers_mut().insert(name, value);
+    }
     back
 }
 

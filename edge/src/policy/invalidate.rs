@@ -18,8 +18,7 @@ pub fn invalidates(request: &RequestHead, response: &ResponseHead) -> Vec<Uri> {
     let mut uris = vec![request.uri.clone()];
     if matches!(request.method.as_str(), "MOVE" | "COPY") {
         // RFC 4918 §10.3: what they write is there, as what a PUT writes is at its target.
-        let destinations = named(request, &request.headers, &DESTINATION);
-        uris.extend(destinations.filter(|uri| same_origin(uri, &request.uri)));
+        uris.extend(destination(request));
     }
     for name in [header::LOCATION, header::CONTENT_LOCATION] {
         // RFC 9111 §4.4: another origin's URIs are not for this one to drop.
@@ -28,7 +27,14 @@ pub fn invalidates(request: &RequestHead, response: &ResponseHead) -> Vec<Uri> {
     uris
 }
 
-const DESTINATION: HeaderName = HeaderName::from_static("destination");
+/// The URI that a MOVE or COPY writes to (RFC 4918 §10.3).
+pub const DESTINATION: HeaderName = HeaderName::from_static("destination");
+
+/// The URI that the [`DESTINATION`] of a request names, if it is of the same origin.
+pub fn destination(request: &RequestHead) -> Option<Uri> {
+    let mut named = named(request, &request.headers, &DESTINATION);
+    named.next().filter(|uri| same_origin(uri, &request.uri) && named.next().is_none())
+}
 
 /// The groups of responses of this origin that the exchange invalidates (RFC 9875 §3): what the response to a safe request
 /// says of that is ignored, and so is what an error says.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::{Method, Request, Uri};
+use http::{HeaderMap, HeaderValue, Method, Request, Uri};
 
 use super::answer::{self, Answer};
 use super::exchange::Exchange;
@@ -17,7 +17,7 @@ use crate::http::head::{RequestHead, ResponseHead};
 use crate::http::path;
 use crate::origin::{Answered, Gathered, RequestBody, Retry};
 use crate::policy::headers::origin::{Ask, CLIENT_CERT, Undeliverable, fields};
-use crate::policy::{self, Admit, Forward};
+use crate::policy::{self, Admit, DESTINATION, Forward};
 use crate::store::{Mode, Scope, Ticket};
 
 /// Sends the request on as it is. Only a POST's response may be stored.
@@ -73,12 +73,39 @@ pub(super) fn as_sent(
     *asked.uri_mut() = site.site.target(&request.uri).into();
     *asked.headers_mut() = headers;
     site.site.tell_prefix(&request.uri, asked.headers_mut());
+    at_origin(cache, exchange, asked.headers_mut());
     asked.extensions_mut().insert(exchange.course.get_or_init(Course::default).clone());
     if exchange.bypassed.is_some() && site.site.rules.bypass.of(request).is_none() {
         asked.extensions_mut().insert(Unsaid);
     }
     exchange.transport.interim().attach(&mut asked);
     Ok(asked)
+}
+
+/// Where the route asks its origin for other paths than clients do, the `Destination` of a MOVE or COPY (RFC 4918 §10.3) is such a
+/// path, too. One on another server, or in a part of the site with other origins, stays as it came: the origin refuses it.
+fn at_origin(cache: &Cache, exchange: &Exchange<'_>, headers: &mut HeaderMap) {
+    let (request, site) = (&exchange.request, &exchange.site);
+    if !matches!(request.method.as_str(), "MOVE" | "COPY") {
+        return;
+    }
+    let Some(named) = policy::destination(request) else { return };
+    let is_whole = headers.get(DESTINATION).is_some_and(|named| !named.as_bytes().starts_with(b"/"));
+    let Some((_, part)) = cache.key_of(&RequestHead { uri: named.clone(), ..request.clone() }) else {
+        return;
+    };
+    let is_moved = part.site.route.as_ref().is_some_and(|route| route.origin_path().is_some());
+    if !is_moved || !part.origins.are_of(&site.site) {
+        return;
+    }
+    let target = part.site.target(&named);
+    let there = match (is_whole, named.scheme_str(), named.authority()) {
+        (true, Some(scheme), Some(authority)) => format!("{scheme}://{authority}{target}"),
+        _ => target.to_string(),
+    };
+    if let Ok(there) = HeaderValue::try_from(there) {
+        headers.insert(DESTINATION, there);
+    }
 }
 
 /// Drops what an unsafe request has made wrong (RFC 9111 §4.4). The ticket by which its own response may take the place

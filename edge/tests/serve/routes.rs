@@ -58,6 +58,28 @@ async fn a_route_has_the_sites_settings_where_it_has_none_of_its_own() {
     assert!(got.cache_status().contains("fwd=bypass"), "{got:?}");
 }
 
+/// RFC 4918 §10.3: an origin looks for the target of a MOVE where it keeps its own.
+#[tokio::test]
+async fn the_destination_of_a_move_is_a_path_of_the_origin() {
+    let origin = named("dav", "").await;
+    let rules = "[[site.route]]\npaths = [\"/files/*\"]\norigin_path = \"/dav/*\"";
+    let rig = Rig::with(&[origin.address], "", rules).await;
+    for (method, destination, expected) in [
+        ("MOVE", "http://site.test/files/b%20c", "http://site.test/dav/b%20c"),
+        ("COPY", "/files/b", "/dav/b"),
+        ("MOVE", "/files/../x", "/files/../x"),
+        ("MOVE", "http://other.test/files/b", "http://other.test/files/b"),
+        ("MOVE", "/x", "/x"),
+        ("PUT", "/files/b", "/files/b"),
+    ] {
+        let fields = format!("Host: site.test\r\nContent-Length: 0\r\nDestination: {destination}\r\n");
+        let got =
+            rig.client().await.raw(format!("{method} /files/a HTTP/1.1\r\n{fields}\r\n").as_bytes()).await;
+        assert_eq!(line(&got), format!("dav {method} /dav/a HTTP/1.1"));
+        assert!(got.text().contains(&format!("destination: {expected}\r\n")), "{destination}: {got:?}");
+    }
+}
+
 /// EDGE §2, class 3: an origin that decodes such a path answers with another part's page.
 #[tokio::test]
 async fn a_path_that_an_origin_may_take_for_another_routes_is_passed_and_never_kept() {
