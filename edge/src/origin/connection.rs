@@ -215,11 +215,43 @@ fn reuse_of(request: &Request<RequestBody>) -> Reuse {
 
 /// Whether an origin may see it twice: RFC 9110 §9.2.2, and no byte of a body was taken from the client.
 pub(super) fn is_repeatable(request: &Request<RequestBody>) -> bool {
-    let is_idempotent = request.method().is_idempotent()
-        // Safe by the registry of RFC 9110 §16.1, and so idempotent.
-        || matches!(request.method().as_str(), "PROPFIND" | "REPORT" | "SEARCH" | "QUERY");
+    let name = request.method().as_str();
+    let is_idempotent = request.method().is_idempotent() || IDEMPOTENT.contains(&name);
     is_idempotent && !matches!(request.body(), RequestBody::Upload(_))
 }
+
+/// The other methods that the registry of RFC 9110 §16.1 calls idempotent. LOCK is none of them.
+const IDEMPOTENT: [&str; 29] = [
+    "ACL",
+    "BASELINE-CONTROL",
+    "BIND",
+    "CHECKIN",
+    "CHECKOUT",
+    "COPY",
+    "LABEL",
+    "LINK",
+    "MERGE",
+    "MKACTIVITY",
+    "MKCALENDAR",
+    "MKCOL",
+    "MKREDIRECTREF",
+    "MKWORKSPACE",
+    "MOVE",
+    "ORDERPATCH",
+    "PROPFIND",
+    "PROPPATCH",
+    "QUERY",
+    "REBIND",
+    "REPORT",
+    "SEARCH",
+    "UNBIND",
+    "UNCHECKOUT",
+    "UNLINK",
+    "UNLOCK",
+    "UPDATE",
+    "UPDATEREDIRECTREF",
+    "VERSION-CONTROL",
+];
 
 /// Of a request that [`is_repeatable`].
 pub(super) fn copy_of(request: &Request<RequestBody>) -> Request<RequestBody> {

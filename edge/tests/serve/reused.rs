@@ -37,7 +37,11 @@ async fn what_may_be_repeated_is_sent_again_when_a_used_connection_closes_before
     for method in ["GET", "HEAD", "OPTIONS", "PUT", "DELETE", "PROPFIND"] {
         check(method, "Content-Length: 0\r\n", &[200]).await;
     }
-    for method in ["POST", "PATCH", "UNKNOWN"] {
+    // Idempotent by the registry of RFC 9110 §16.1, which LOCK is not.
+    for method in ["MKCOL", "COPY", "MOVE", "PROPPATCH", "UNLOCK", "VERSION-CONTROL"] {
+        check(method, "", &[200]).await;
+    }
+    for method in ["POST", "PATCH", "UNKNOWN", "LOCK"] {
         check(method, "Content-Length: 0\r\n", &[502]).await;
     }
 }
