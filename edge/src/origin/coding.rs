@@ -27,7 +27,13 @@ pub(super) fn coding(headers: &HeaderMap) -> Coding {
         // curl and browsers take them for one.
         return Coding::None;
     }
-    let names: Vec<&str> = lines.iter().flat_map(|line| line.split(',')).map(str::trim).collect();
+    // RFC 9110 §5.6.1: an element without a byte is none. hyper takes chunks off where the last one of all has the name.
+    let names = lines.iter().flat_map(|line| line.split(',')).map(str::trim);
+    let last_is_empty = names.clone().last() == Some("");
+    let names: Vec<&str> = names.filter(|name| !name.is_empty()).collect();
+    if last_is_empty && names.iter().any(|name| is_coding(name)) {
+        return Coding::Foreign;
+    }
     let is_none = match names.split_last() {
         None => true,
         // Only as the last one are chunks taken off, and only one layer of them.
@@ -39,13 +45,14 @@ pub(super) fn coding(headers: &HeaderMap) -> Coding {
     if is_none { Coding::None } else { Coding::Foreign }
 }
 
-/// Whether the field is there and says nothing but `identity`, which RFC 2616 §3.6 had for no coding.
+/// Whether the field is there and says nothing at all, or nothing but `identity`, which RFC 2616 §3.6 had for no coding.
 pub(super) fn is_identity(headers: &HeaderMap) -> bool {
     let lines = || headers.get_all(header::TRANSFER_ENCODING).iter();
     let all = |line: &http::HeaderValue| {
         line.as_bytes()
             .split(|&byte| byte == b',')
-            .all(|name| name.trim_ascii().eq_ignore_ascii_case(b"identity"))
+            .map(<[u8]>::trim_ascii)
+            .all(|name| name.is_empty() || name.eq_ignore_ascii_case(b"identity"))
     };
     lines().next().is_some() && lines().all(all)
 }
@@ -91,6 +98,12 @@ mod tests {
             (&["identity"][..], None),
             (&["utf-8, chunked"][..], None),
             (&[""][..], None),
+            (&[" , "][..], None),
+            (&[",chunked"][..], None),
+            (&["identity, , chunked"][..], None),
+            (&["", "chunked"][..], None),
+            (&[", gzip,"][..], Foreign),
+            (&["chunked", ""][..], Foreign),
         ] {
             let mut headers = HeaderMap::new();
             for line in lines {

@@ -180,6 +180,12 @@ async fn a_response_is_read_as_it_was_meant_where_that_is_plain() {
     check("Content-Length: 5\r\nTransfer-Encoding: Identity\r\n", "hello and more", Some("hello")).await;
     let twice = "Transfer-Encoding: identity\r\nContent-Length: 5\r\nContent-Length: 5\r\n";
     check(twice, "hello", Some("hello")).await;
+    for nothing in ["", " ", ",", "identity,"] {
+        let fields = format!("Transfer-Encoding: {nothing}\r\nContent-Length: 5\r\n");
+        check(&fields, "hello and more", Some("hello")).await;
+    }
+    check("Transfer-Encoding: , chunked\r\n", chunks, Some("hello")).await;
+    check("Transfer-Encoding:\r\nTransfer-Encoding: chunked\r\n", chunks, Some("hello")).await;
     check("Transfer-Encoding: chunked, chunked\r\n", chunks, None).await;
     check("Transfer-Encoding: gzip\r\nContent-Length: 5\r\n", "hello", None).await;
     let cors = "Access-Control-Allow-Credentials : true\r\nContent-Length: 5\r\n";
