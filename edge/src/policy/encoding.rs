@@ -13,16 +13,16 @@
 
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
+use super::control;
 pub use crate::http::coding::Coding;
 use crate::http::head::ResponseHead;
 use crate::http::list;
-use crate::site::offer::Offer;
+use crate::site::offer::{EVENTS, Offer};
 
 /// Whether content of a response with these fields may be encoded, and is worth it. The origin may forbid it
 /// (RFC 9110 §7.7).
 fn has(offer: &Offer, headers: &HeaderMap) -> bool {
-    let forbids = |element: &[u8]| element.eq_ignore_ascii_case(b"no-transform");
-    !list::elements(headers, &header::CACHE_CONTROL).any(forbids) && offer.has_type(&essence(headers))
+    !control::forbids_transforming(headers) && offer.has_type(&essence(headers))
 }
 
 /// The coding of `offered` that the client likes best, the first of those that it likes the same; none if it likes to
@@ -109,13 +109,55 @@ pub fn takes_gzip(asked: &HeaderMap) -> bool {
     weight(&[b"gzip", b"x-gzip"]).or_else(|| weight(&[b"*"])).unwrap_or(0) > 0
 }
 
-/// Whether the content is text that an origin has packed, so that it can be unpacked for a client that takes none. An
-/// archive is not: who saves it wants it as it is, whatever its coding is called.
-pub fn is_packed(response: &ResponseHead) -> bool {
+/// Whether an origin has packed the content, which it names by this path, so that it can be unpacked for a client that takes
+/// no gzip. An archive is not packed: who saves it wants it as it is, whatever its coding is called. Nor are events: browsers
+/// read them from behind proxies that hold bytes back.
+pub fn is_packed(response: &ResponseHead, path: &str) -> bool {
     response.status != StatusCode::PARTIAL_CONTENT
         && is_gzip(&response.headers)
-        && has(&Offer::default(), &response.headers)
+        && !control::forbids_transforming(&response.headers)
+        && may_be_unpacked(&essence(&response.headers), path)
 }
+
+/// A path tells where the type does not: servers have none for `.tar.gz`, and say gzip of it all the same.
+fn may_be_unpacked(kind: &str, path: &str) -> bool {
+    match kind {
+        "" | "application/octet-stream" | "binary/octet-stream" => {
+            let extension = path.rsplit_once('.').map_or("", |(_, extension)| extension);
+            !PACKED_FILES.iter().any(|packed| packed.eq_ignore_ascii_case(extension))
+        }
+        kind => kind != EVENTS && !ARCHIVES.contains(&kind),
+    }
+}
+
+/// The extensions of files that are packed themselves.
+const PACKED_FILES: [&str; 6] = ["gz", "gzip", "svgz", "taz", "tgz", "z"];
+
+/// The types of archives, and of files that are packed themselves.
+const ARCHIVES: [&str; 22] = [
+    "application/gzip",
+    "application/java-archive",
+    "application/vnd.debian.binary-package",
+    "application/vnd.rar",
+    "application/x-7z-compressed",
+    "application/x-bzip",
+    "application/x-bzip2",
+    "application/x-compress",
+    "application/x-compressed",
+    "application/x-compressed-tar",
+    "application/x-cpio",
+    "application/x-debian-package",
+    "application/x-gtar",
+    "application/x-gtar-compressed",
+    "application/x-gzip",
+    "application/x-rar-compressed",
+    "application/x-rpm",
+    "application/x-tar",
+    "application/x-tgz",
+    "application/x-xz",
+    "application/zip",
+    "application/zstd",
+];
 
 /// Whether the one coding of a response is gzip.
 pub fn is_gzip(headers: &HeaderMap) -> bool {
@@ -256,13 +298,13 @@ mod tests {
     }
 
     #[test]
-    fn packed_text_is_unpacked_and_an_archive_is_not() {
+    fn what_an_origin_packed_is_unpacked_and_an_archive_is_not() {
         let check = |status: u16, kind: &str, coding: &str, control: &str, expected| {
             let head = response(
                 status,
                 &[("content-type", kind), ("content-encoding", coding), ("cache-control", control)],
             );
-            assert_eq!(is_packed(&head), expected, "{status} {kind} {coding} {control}");
+            assert_eq!(is_packed(&head, "/a"), expected, "{status} {kind} {coding} {control}");
         };
         check(200, "text/css", "gzip", "", true);
         check(404, "application/json", "X-Gzip", "max-age=1", true);
@@ -271,7 +313,16 @@ mod tests {
         check(200, "text/css", "br", "", false);
         check(200, "application/x-tar", "gzip", "", false);
         check(200, "text/css", "gzip", "no-transform", false);
+        check(200, "text/css", "gzip", "max-age=9; no-transform", false);
         check(200, "text/event-stream", "gzip", "", false);
+        check(200, "application/gzip", "gzip", "", false);
+        for kind in ["", "image/png", "application/x-ndjson", "application/octet-stream", "x"] {
+            check(200, kind, "gzip", "", true);
+        }
+        let untyped = response(200, &[("content-encoding", "gzip")]);
+        for (path, expected) in [("/a", true), ("/a.js", true), ("/a.tar.gz", false), ("/a.TGZ", false)] {
+            assert_eq!(is_packed(&untyped, path), expected, "{path}");
+        }
         let mut head = response(
             200,
             &[

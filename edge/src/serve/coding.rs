@@ -1,7 +1,7 @@
 //! The content coding in which a client gets an answer, where it is made on the way to that client.
 //!
-//! Stored responses were encoded while they were stored (`flight`). Passed ones are encoded here, for one client. Text that an
-//! origin packed is unpacked here for a client that takes no gzip, stored or not.
+//! Stored responses were encoded while they were stored (`flight`). Passed ones are encoded here, for one client. The gzip of
+//! an origin is taken off here for a client that takes no gzip, stored or not.
 
 use std::borrow::Cow;
 
@@ -69,7 +69,7 @@ pub(super) fn of_stored(exchange: &Exchange<'_>, stored: &ResponseHead, mut answ
     encoding::mark_packed(&mut answer.head.headers);
     let is_part =
         matches!(answer.head.status, StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE);
-    if !exchange.takes_gzip && !is_part && encoding::is_packed(stored) {
+    if !exchange.takes_gzip && !is_part && encoding::is_packed(stored, exchange.request.uri.path()) {
         encoding::unpacked(&mut answer.head);
         answer.body = answer.body.unpacked();
     }
@@ -84,7 +84,7 @@ pub(super) fn asked<'a>(exchange: &'a Exchange<'_>, entry: &Entry) -> Cow<'a, Re
     if exchange.takes_gzip
         || !is_whole
         || !request.headers.contains_key(header::RANGE)
-        || !encoding::is_packed(&entry.head)
+        || !encoding::is_packed(&entry.head, request.uri.path())
     {
         return Cow::Borrowed(request);
     }

@@ -38,7 +38,8 @@ pub(super) fn selected(
     let head = ResponseHead { status: answered.response.status(), headers };
     let unmodified = policy::select::stands_for(request, &head, received);
     let all = policy::select::all_as_part(request, &head, length, received);
-    let all = all.filter(|_| !unmodified && (exchange.takes_gzip || !encoding::is_packed(&head)));
+    let all = all
+        .filter(|_| !unmodified && (exchange.takes_gzip || !encoding::is_packed(&head, request.uri.path())));
     *answered.response.headers_mut() = head.headers;
     if let Some(part) = all {
         let (mut answer, body) = plain(cache, answered, why, Some(detail));

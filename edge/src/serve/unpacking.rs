@@ -1,5 +1,7 @@
 //! gzip (RFC 1952) taken off a body piece by piece.
 //!
+//! A body that does not begin as gzip does goes out as it came: applications say gzip of what they have not packed.
+//!
 //! Invariant: a step takes in so little that what comes out of it fits in about a megabyte, and a body that grows beyond
 //! reason ends: no few bytes from an origin keep this edge and a client busy for ever (EDGE §2, class 22).
 
@@ -16,7 +18,22 @@ pub(super) struct Unpacking {
     taken: u64,
     given: u64,
     has_ended: bool,
+    form: Form,
 }
+
+/// The form of the input, as far as its beginning tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Unknown,
+    /// The first byte has come, alone, and is that of gzip.
+    Begun,
+    Gzip,
+    /// It goes out as it came.
+    Plain,
+}
+
+/// RFC 1952 §2.3.1.
+const MAGIC: [u8; 2] = [0x1f, 0x8b];
 
 /// deflate makes 1,032 bytes of one at most.
 const STEP_BYTES: usize = 1 << 10;
@@ -35,16 +52,35 @@ impl Unpacking {
             taken: 0,
             given: 0,
             has_ended: false,
+            form: Form::Unknown,
         }
     }
 
     /// The next bytes of the packed body, once [`Unpacking::next`] has given all that was in those before.
     pub(super) fn put(&mut self, input: Bytes) {
-        self.input = input;
+        self.input = match self.form {
+            Form::Begun => [&MAGIC[..1], &input[..]].concat().into(),
+            _ => input,
+        };
+        let form = match (self.form, &self.input[..]) {
+            (Form::Unknown, []) => Form::Unknown,
+            (Form::Unknown | Form::Begun, [first]) if *first == MAGIC[0] => Form::Begun,
+            (Form::Unknown | Form::Begun, input) if input.starts_with(&MAGIC) => Form::Gzip,
+            (Form::Unknown | Form::Begun, _) => Form::Plain,
+            (known, _) => known,
+        };
+        if form == Form::Begun {
+            self.input.clear();
+        }
+        self.form = form;
     }
 
     /// Bytes that are unpacked; none until there is more input.
     pub(super) fn next(&mut self) -> io::Result<Option<Bytes>> {
+        if self.form == Form::Plain {
+            let input = std::mem::take(&mut self.input);
+            return Ok((!input.is_empty()).then_some(input));
+        }
         while !self.input.is_empty() && self.decoder.get_ref().len() < PIECE_BYTES {
             let step = &self.input[..self.input.len().min(STEP_BYTES)];
             let taken = self.decoder.write(step)?;
@@ -60,6 +96,9 @@ impl Unpacking {
 
     /// The rest, at the end of the input.
     pub(super) fn end(&mut self) -> io::Result<Option<Bytes>> {
+        if self.form == Form::Begun {
+            self.taken += self.decoder.write(&MAGIC[..1])? as u64;
+        }
         // A body without a byte is no gzip, and is what an origin sends that has nothing to pack.
         if self.taken > 0 && !std::mem::replace(&mut self.has_ended, true) {
             self.decoder.try_finish()?;
@@ -123,7 +162,16 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_whole_or_not_gzip_is_an_error() {
+    fn what_does_not_begin_as_gzip_goes_out_as_it_came() {
+        for plain in [&b"plain text"[..], b"x", b"\x1fplain", b"\x8b\x1f"] {
+            for piece in [1, 2, 64] {
+                assert_eq!(unpacked(plain, piece).unwrap().0, plain, "{plain:?} {piece}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_whole_or_goes_wrong_is_an_error() {
         let whole = packed(b"some text that is long enough");
         for end in 1..whole.len() {
             assert!(unpacked(&whole[..end], 5).is_err(), "{end}");
@@ -132,7 +180,7 @@ mod tests {
         let last = wrong.len() - 1;
         wrong[last] ^= 1;
         assert!(unpacked(&wrong, 64).is_err(), "the length at its end");
-        assert!(unpacked(b"plain text", 64).is_err());
+        assert!(unpacked(b"\x1f\x8bplain text", 64).is_err());
     }
 
     #[test]

@@ -38,7 +38,7 @@ impl Offer {
 }
 
 /// WHATWG HTML §9.2.
-const EVENTS: &str = "text/event-stream";
+pub const EVENTS: &str = "text/event-stream";
 
 /// Whether content of this type is text, or else becomes much shorter.
 fn is_text(kind: &str) -> bool {
