@@ -46,6 +46,8 @@ pub(super) struct Http2 {
 #[derive(Debug)]
 pub(super) struct Share {
     connection: Http2,
+    /// Whether the last request on it was refused when it was chosen for this one.
+    has_refused: bool,
 }
 
 #[derive(Debug)]
@@ -53,6 +55,8 @@ struct Used {
     made: Instant,
     streams: AtomicUsize,
     last: Mutex<Instant>,
+    /// Whether the origin refused the last request that it answered here (RFC 9113 §8.7).
+    refuses: AtomicBool,
     /// Whether it was ended from here, as the origin was gone without a word.
     is_given_up: AtomicBool,
     /// Whether the origin's limits are known, or never will be as it has ended.
@@ -102,7 +106,7 @@ impl Http2 {
         };
         let more = |streams| (streams < most).then_some(streams + 1);
         self.used.streams.fetch_update(Ordering::AcqRel, Ordering::Relaxed, more).ok()?;
-        Some(Share { connection: self.clone() })
+        Some(Share { connection: self.clone(), has_refused: self.refuses() })
     }
 
     /// Waits until the origin has said how many streams it allows (RFC 9113 §3.4: with its first frame), or the connection has
@@ -144,6 +148,11 @@ impl Http2 {
         self.used.made
     }
 
+    /// Whether the origin refuses requests on it, as far as the last one tells.
+    pub(super) fn refuses(&self) -> bool {
+        self.used.refuses.load(Ordering::Acquire)
+    }
+
     /// When it was used last; none if it is in use.
     pub(super) fn idle_since(&self) -> Option<Instant> {
         (!self.used.is_so()).then(|| *self.used.last.lock().unwrap_or_else(PoisonError::into_inner))
@@ -156,6 +165,7 @@ impl Used {
             made: now,
             streams: AtomicUsize::new(0),
             last: Mutex::new(now),
+            refuses: AtomicBool::new(false),
             is_given_up: AtomicBool::new(false),
             is_settled: AtomicBool::new(false),
             settled: Notify::new(),
@@ -246,6 +256,7 @@ impl Share {
         let content = Content::begin(body, stream);
         match poll_fn(|cx| poll_head(&mut answer, early.as_ref(), &mut heard, cx)).await {
             Ok(response) => {
+                self.connection.used.refuses.store(false, Ordering::Release);
                 let length = response.headers().get(header::CONTENT_LENGTH);
                 let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
                 let upload = content.of_answered();
@@ -254,6 +265,13 @@ impl Share {
             Err(_) if content.has_broken_off() => Err(Unheaded::Failed(ProxyError::HttpRequestError)),
             Err(error) => {
                 let refusal = refusal(&error);
+                let refusal = match refusal {
+                    Some(Refusal::Stream) => {
+                        self.connection.used.refuses.store(true, Ordering::Release);
+                        Some(if self.has_refused { Refusal::StreamAgain } else { Refusal::Stream })
+                    }
+                    other => other,
+                };
                 if refusal.is_none() && !(error.is_io() && self.ended_before(&heard)) {
                     return Err(Unheaded::Failed(failure(&error)));
                 }

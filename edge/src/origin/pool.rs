@@ -91,7 +91,10 @@ impl Pool {
                 && (reuse == Reuse::Any
                     || one.idle_since().is_none_or(|since| now < since + self.idle_timeout))
         };
-        if let Some(share) = held.http2.iter().filter(usable).find_map(Http2::share) {
+        // One on which the origin refuses requests is asked where there is no other: a new one would be refused as well.
+        let (refusing, others): (Vec<&Http2>, Vec<&Http2>) =
+            held.http2.iter().filter(usable).partition(|one| one.refuses());
+        if let Some(share) = others.into_iter().chain(refusing).find_map(Http2::share) {
             return Some(Line::Shared(share));
         }
         held.idle.retain(|one| now < one.since + self.idle_timeout && !one.line.is_closed());

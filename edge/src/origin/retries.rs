@@ -12,8 +12,10 @@ const COST: i64 = 5;
 /// The budget of a site, with all its routes and all the groups that they ask. It stays over a reload.
 ///
 /// Drawn from it: a request that an origin or a parent has seen and that goes to another one, or from a canary to the
-/// others; one that its origin has refused (RFC 9113 §8.7); a hedge; the rest of a response that broke off more than once.
-/// Not drawn: a request that nobody has seen, or that a connection with HTTP/2 left unprocessed as it ended (RFC 9113 §6.8);
+/// others; one that its origin has refused (RFC 9113 §8.7) on a connection that refused
+/// the one before, too, or for the second time; a hedge; the rest of a response that broke off more than once.
+/// Not drawn: a request that nobody has seen, that its origin has refused for the first time on another connection, or that a connection with HTTP/2 left
+/// unprocessed as it ended (RFC 9113 §6.8);
 /// the one that is sent again when a connection that served others ends before any byte of an answer (RFC 9112 §9.3.1); the
 /// one for which an origin requires HTTP/1.1; and the first rest of a response, which asks for what is owed; where the origin
 /// answers something else, it is drawn afterwards.

@@ -7,6 +7,7 @@ use http::{Request, Response};
 
 use super::connection::{Exchange, Lines, REFUSED, copy_of, is_repeatable};
 use super::hedging::{Begun, is_read};
+use super::unheaded::Refusal;
 use super::{
     Answered, AnsweredBy, MAX_ORIGINS_TRIED, OriginBody, Origins, Paid, RequestBody, Retry, Slot, Unanswered,
     Wish, fault, is_over,
@@ -112,11 +113,12 @@ impl Origins {
                     (error, Some(back))
                 }
                 // It is up and has not processed the request: with any method, that may go on once.
-                Exchange::Refused(_, back) => {
+                Exchange::Refused(refusal, back) => {
                     self.refused(index, received);
-                    let may = retry != Retry::Never && !is_over(deadline);
-                    let again = back.filter(|_| may && self.spend_retry()).map(|back| Paid::mark(*back));
-                    if !tries.refuse(index) {
+                    let back = back.filter(|_| retry != Retry::Never && !is_over(deadline));
+                    let is_first = tries.refuse(index);
+                    let again = self.after_refusal(refusal, is_first, back);
+                    if !is_first {
                         return Err((unanswered(REFUSED), again.map(Box::new)));
                     }
                     (REFUSED, again)
@@ -136,6 +138,20 @@ impl Origins {
                 again => return Err((unanswered(error), again.map(Box::new))),
             }
         }
+    }
+
+    /// The request that was refused, if it may go on. Nobody has processed it, and another connection may take it: so the first
+    /// time is free, as where a connection ends (RFC 9113 §6.8). An origin that refuses all would get all twice.
+    fn after_refusal(
+        &self,
+        refusal: Refusal,
+        is_first: bool,
+        back: Option<Box<Request<RequestBody>>>,
+    ) -> Option<Request<RequestBody>> {
+        if is_first && refusal != Refusal::StreamAgain {
+            return back.map(|back| *back);
+        }
+        back.filter(|_| self.spend_retry()).map(|back| Paid::mark(*back))
     }
 
     /// The next origin that gets a request; where there is no other, the one that has refused it, on a new connection.

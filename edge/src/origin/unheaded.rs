@@ -27,6 +27,8 @@ pub(super) enum Unheaded {
 pub(super) enum Refusal {
     /// REFUSED_STREAM (RFC 9113 §8.7).
     Stream,
+    /// The same on a connection on which the last one was refused, too, when it was chosen: there was none better.
+    StreamAgain,
     /// GOAWAY, whatever its code, names a stream before this one as the last that may be processed (RFC 9113 §6.8).
     Connection,
     /// HTTP_1_1_REQUIRED (RFC 9113 §7).

@@ -155,8 +155,8 @@ async fn a_stream_that_is_refused_goes_on_with_every_method() {
     }
 }
 
-/// It goes on once, as the budget of retries allows: 10 are saved up, and each 5 requests earn one. A refusal is a sign of
-/// life.
+/// It goes on once: for nothing on the first connection that refuses, and then as the budget of retries allows. 10 are saved up,
+/// and each 5 requests earn one. A refusal is a sign of life.
 #[tokio::test]
 async fn an_origin_that_refuses_all_is_asked_twice_at_most_and_stays_in_service() {
     let origin = Origin::resetting(usize::MAX, Reason::REFUSED_STREAM).await;
@@ -168,7 +168,32 @@ async fn an_origin_that_refuses_all_is_asked_twice_at_most_and_stays_in_service(
         assert!(origin.seen.all().len() - before <= 2);
     }
     let again = origin.seen.all().len() - asked;
-    assert!((10..=10 + asked / 5).contains(&again), "{again}");
+    assert!((11..=11 + asked / 5).contains(&again), "{again}");
+    assert_up(&rig).await;
+}
+
+/// Some servers take but so many requests of a connection, and say so with each one beyond.
+#[tokio::test]
+async fn a_connection_that_refuses_costs_no_retry_where_another_does_not() {
+    let origin = Origin::start(|stream, number, seen| async move {
+        let Ok(mut connection) = h2::server::handshake(stream).await else { return };
+        let mut has_served = false;
+        while let Some(Ok((request, mut respond))) = connection.accept().await {
+            seen.note(request.method().as_str(), number);
+            if std::mem::replace(&mut has_served, true) {
+                respond.send_reset(Reason::REFUSED_STREAM);
+            } else {
+                tokio::spawn(echo(request, respond));
+            }
+        }
+    })
+    .await;
+    let rig = edge(&[&origin]).await;
+    for asked in 0..40 {
+        assert_eq!(ask(&rig, POST_CONTENT).await.status, 200, "{asked}");
+    }
+    // The first one, and each other one on the connection before and on its own: none on one that is known to refuse.
+    assert_eq!(origin.seen.all().len(), 1 + 2 * 39);
     assert_up(&rig).await;
 }
 
