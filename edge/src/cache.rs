@@ -2,6 +2,7 @@
 //! Requests (`serve`) and the operator (`admin`) both ask it; neither knows the other.
 
 mod above;
+pub(crate) mod behind;
 mod edition;
 mod purge_request;
 mod purging;
@@ -37,6 +38,7 @@ use crate::site::signed::Rejected;
 use crate::site::unheeded::Unheeded;
 use crate::site::{Site, Sites};
 use crate::store::Store;
+use behind::Behind;
 use edition::Edition;
 
 /// One edge's sites, with what it has of them.
@@ -56,6 +58,7 @@ pub(crate) struct Cache {
     /// Sites and routes put in service so far.
     sites_made: AtomicU64,
     edition: Edition,
+    behind: Behind,
 }
 
 /// The sites of one config; a reload puts others in their place.
@@ -171,6 +174,7 @@ impl Cache {
             ports: ArcSwap::default(),
             sites_made: AtomicU64::new(0),
             edition: Edition::new(),
+            behind: Behind::default(),
         };
         cache.put_in_service(sites);
         cache

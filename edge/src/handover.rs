@@ -5,6 +5,8 @@
 //! new:          connects, says hello ◀─┘  loads, opens, answers, says ready ───────────────────────────────▶
 //! ```
 //!
+//! The old process tells the new one what clients of its last connections purge: what is stored matters only there.
+//!
 //! Both are of the same user and meet at a socket in the run folder. Until the new process has said that it is ready, the
 //! old one goes on as if nothing were: a new process that fails changes nothing.
 //!
@@ -22,4 +24,4 @@ pub(crate) use door::{Door, Offer, Threshold};
 pub use folder::HandoverError;
 pub(crate) use handed::{Handed, Listener, Setting, Transport};
 pub(crate) use message::Row;
-pub(crate) use predecessor::Predecessor;
+pub(crate) use predecessor::{Before, Predecessor};

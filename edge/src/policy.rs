@@ -46,7 +46,7 @@ pub use admit::{Admit, Unstorable, admit};
 pub use complete::complete;
 pub use freshen::{Freshened, HeadEffect, freshen, freshen_by_head, personal};
 pub use freshness::{Freshness, Lifetime};
-pub use invalidate::{DESTINATION, destination, invalidated_groups, invalidates};
+pub use invalidate::{DESTINATION, destination, invalidated_groups, invalidates, is_safe};
 pub use refresh::refresh;
 pub use reuse::{Failure, Forward, Reuse, Staleness, after_failure, bypassed, reuse};
 pub use select::{Selection, select};

@@ -8,15 +8,17 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::runtime::Handle;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin;
 use crate::cache::Cache;
+use crate::cache::behind::{self, Errand};
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::draining::Draining;
 use crate::governing;
-use crate::handover::{self, Door, Handed, HandoverError, Predecessor, Row, Threshold, systemd};
+use crate::handover::{self, Before, Door, Handed, HandoverError, Predecessor, Row, Threshold, systemd};
 pub use crate::listening::{Listening, StartError, inspect, trial, trial_of_path};
 use crate::listening::{Open, Pool, Read};
 use crate::origin::names;
@@ -101,8 +103,8 @@ pub async fn take_over(config: Config, stop: &CancellationToken) -> Result<Runni
     }
     let dismissed = match predecessor {
         // It hears that this one is ready when it goes on, and leaves.
-        Some(predecessor) => talk(stop, move || predecessor.dismiss()).await.unwrap_or(Ok(())),
-        None => Ok(()),
+        Some(predecessor) => talk(stop, move || predecessor.dismiss().map(Some)).await.unwrap_or(Ok(None)),
+        None => Ok(None),
     };
     match dismissed {
         Err(refused @ HandoverError::Refused(_)) => {
@@ -110,7 +112,7 @@ pub async fn take_over(config: Config, stop: &CancellationToken) -> Result<Runni
             return Err(StartError::Handover(refused));
         }
         Err(error) => tracing::warn!(target: "verge_edge::handover", "{error}"),
-        Ok(()) => {}
+        Ok(before) => before.into_iter().for_each(|before| hear(before, &running.cache)),
     }
     // Nobody else answers now, so nothing from here on ends this process.
     running.reloader.begin();
@@ -138,6 +140,15 @@ async fn talk<T: Send + 'static>(
         biased;
         said = tokio::task::spawn_blocking(talk) => Some(said.expect("talking does not panic")),
         () = stop.cancelled() => None,
+    }
+}
+
+/// Purges what the process before is still asked to, in a thread that ends with that process.
+fn hear(before: Before, cache: &Arc<Cache>) {
+    let (cache, runtime) = (Arc::clone(cache), Handle::current());
+    let hear = move || before.hear(|order| runtime.block_on(cache.obey(order)));
+    if let Err(error) = std::thread::Builder::new().name("predecessor".to_owned()).spawn(hear) {
+        tracing::warn!(target: "verge_edge::handover", %error, "what the process before is asked to purge is refused there");
     }
 }
 
@@ -205,12 +216,14 @@ impl handover::Offer for Heir {
         self.reloader.handed()
     }
 
-    fn leave(&self, pid: u32) {
+    fn leave(&self, pid: u32) -> mpsc::Receiver<Errand> {
         systemd::main_pid(pid);
         let _runtime = self.runtime.enter();
-        self.clients.leave_to_another();
+        let (way, errands) = behind::way();
+        self.clients.leave_to_another(way);
         self.reloader.hand_over();
         self.superseded.cancel();
+        errands
     }
 }
 
@@ -290,7 +303,8 @@ impl Running {
 
     /// Ends behind the process before, which goes on answering.
     async fn give_way(self) {
-        self.clients.leave_to_another();
+        // That one hears of nothing that this one is asked to purge.
+        self.clients.leave_to_another(behind::way().0);
         self.reloader.hand_over();
         self.leave().await;
     }

@@ -18,6 +18,7 @@ mod access;
 mod alternative;
 mod answer;
 mod arrival;
+mod behind;
 pub mod body;
 mod by_listener;
 mod children;

@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Refused;
 pub use crate::cache::PurgeRequest;
+use crate::cache::behind::{Done, until_restart};
 use crate::cache::{Cache, Found, NotPurged, ONE_OF, absolute};
 use crate::metrics::Asked;
 use crate::site::SiteName;
@@ -48,10 +49,9 @@ impl fmt::Display for Purged {
             (Some(purged), _) => write!(f, "{purged} stored responses purged"),
             (None, _) => f.write_str("purged (not counted)"),
         }?;
-        match self.until_restart_on.as_slice() {
-            [] => Ok(()),
-            disks => write!(f, "; but a restart may undo it on {}: purge it again then", disks.join(", ")),
-        }?;
+        if let Some(but) = until_restart(&self.until_restart_on) {
+            write!(f, "; {but}")?;
+        }
         match self.parents_missed.as_slice() {
             [] => Ok(()),
             parents => write!(f, "; but it did not reach {}: purge it again", parents.join(", ")),
@@ -65,6 +65,11 @@ pub(super) async fn purge(cache: &Cache, body: &[u8]) -> Result<Purged, Refused>
     let scopes = asked.scopes(cache).map_err(not_purged)?;
     let parents_missed = cache.purge_above(std::slice::from_ref(&asked), &[]).await;
     let purged = cache.purge(&scopes, asked.mode());
+    let Some(done) = cache.purged(std::slice::from_ref(&asked), purged).await else {
+        let sentence = "another process answers now, and was not told: send it again".to_owned();
+        return Err(Refused { status: StatusCode::SERVICE_UNAVAILABLE, sentence });
+    };
+    let Done { purged, until_restart_on, .. } = done;
     cache.metrics.asked(Asked::Purged);
     tracing::info!(
         target: "verge_edge::purge",
@@ -77,7 +82,6 @@ pub(super) async fn purge(cache: &Cache, body: &[u8]) -> Result<Purged, Refused>
         purged,
         "purged"
     );
-    let until_restart_on = cache.purges_last().await;
     let near = match (&asked.url, purged) {
         (Some(url), Some(0)) => cache.near(&absolute(url).map_err(not_purged)?),
         _ => Vec::new(),

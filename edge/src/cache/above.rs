@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Cache, PurgeRequest};
 use crate::origin::{Origins, Said};
-use crate::site::parents::{PURGE_PATH, PURGE_TAKEN};
+use crate::site::parents::{PURGE_PATH, PURGE_TAKEN, PURGE_UNSURE};
 
 /// Purges as an edge tells them to its parents.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +42,11 @@ impl Cache {
             for (parent, outcome) in parents.post_to_each(&path, &text).await {
                 let why = match outcome {
                     Ok(said) if PURGE_TAKEN.iter().any(|taken| said.content == taken.as_bytes()) => continue,
+                    Ok(said)
+                        if said.status.is_success() && said.content.starts_with(PURGE_UNSURE.as_bytes()) =>
+                    {
+                        String::from_utf8_lossy(&said.content[PURGE_UNSURE.len()..]).into_owned()
+                    }
                     // A server that knows nothing of purges may say 200 to all that it is asked.
                     Ok(Said { status, .. }) if status.is_success() => {
                         "it does not say that it purged".to_owned()

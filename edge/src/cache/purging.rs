@@ -79,6 +79,11 @@ impl Cache {
         each_scheme(uri).map(|uri| if is_wild { self.pattern(uri) } else { self.url(uri) }).collect()
     }
 
+    /// The scopes of a URL that was changed, over either scheme, whatever characters it has.
+    pub(super) fn scopes_of_changed(&self, uri: &Uri) -> Vec<Scope> {
+        each_scheme(uri).filter_map(|uri| self.url(uri).ok()).collect()
+    }
+
     /// Every URL that begins so, over either scheme.
     pub(crate) fn scopes_of_prefix(&self, uri: &Uri) -> Result<Vec<Scope>, NotPurged> {
         each_scheme(uri).map(|uri| self.whole_url(uri).map(Scope::Prefix)).collect()

@@ -9,18 +9,21 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
+use tokio::sync::mpsc;
+
 use super::folder::{HandoverError, SOCKET, prepare};
 use super::handed::{Handed, Listener, Setting};
-use super::line::{Line, MAX_DESCRIPTORS};
+use super::line::{Line, MAX_DESCRIPTORS, PATIENCE};
 use super::message::{Described, Message, Row, VERSION};
+use crate::cache::behind::Errand;
 
 /// The process that hands over, and leaves.
 pub(crate) trait Offer: Send + 'static {
     /// Copies of the sockets, and the row.
     fn sockets(&self) -> io::Result<(Vec<Handed>, Row)>;
 
-    /// The process with this number answers now: stops accepting before it returns.
-    fn leave(&self, pid: u32);
+    /// The process with this number answers now: stops accepting before it returns. Gives what that one is to hear of.
+    fn leave(&self, pid: u32) -> mpsc::Receiver<Errand>;
 }
 
 /// The socket in the run folder; the thread ends with the process.
@@ -94,7 +97,7 @@ fn wait(listener: &UnixListener, offer: &impl Offer) {
             }
         };
         match handed {
-            Ok(()) => return,
+            Ok((line, errands)) => return run(line, errands),
             Err(error) => tracing::warn!(
                 target: "verge_edge::handover",
                 "a process that was to take over did not, and nothing has changed: {error}"
@@ -103,7 +106,31 @@ fn wait(listener: &UnixListener, offer: &impl Offer) {
     }
 }
 
-fn hand_over(stream: UnixStream, offer: &impl Offer, limit: Duration) -> io::Result<()> {
+/// Tells the process that answers now what is to go there, until nobody here can ask for that any more.
+fn run(mut line: Line, mut errands: mpsc::Receiver<Errand>) {
+    if line.wait_for(PATIENCE).is_err() {
+        return;
+    }
+    while let Some(Errand { order, done }) = errands.blocking_recv() {
+        let told = line.send(&Message::Purge(order), &[]).and_then(|()| line.receive());
+        match told {
+            // The one who asked may have gone.
+            Ok((Message::Purged(result), _)) => drop(done.send(result)),
+            Ok(_) => return,
+            Err(error) => {
+                tracing::warn!(target: "verge_edge::handover", "the process that has taken over hears of no purges: {error}");
+                return;
+            }
+        }
+    }
+}
+
+/// The line stays, for what the new process is to hear of.
+fn hand_over(
+    stream: UnixStream,
+    offer: &impl Offer,
+    limit: Duration,
+) -> io::Result<(Line, mpsc::Receiver<Errand>)> {
     let mut line = Line::new(stream)?;
     let Message::Hello { version, pid } = line.receive()?.0 else { return Err(unexpected()) };
     if version != VERSION {
@@ -123,10 +150,10 @@ fn hand_over(stream: UnixStream, offer: &impl Offer, limit: Duration) -> io::Res
         let _ = line.send(&Message::Refused { why }, &[]);
     });
     let Message::Ready { pid } = ready?.0 else { return Err(unexpected()) };
-    offer.leave(pid);
+    let errands = offer.leave(pid);
     // It answers, whether it hears this or not.
     let _ = line.send(&Message::Left, &[]);
-    Ok(())
+    Ok((line, errands))
 }
 
 /// In as many messages as it takes.
@@ -177,8 +204,11 @@ fn unexpected() -> io::Error {
 
 #[cfg(test)]
 mod tests {
+    use tokio::sync::oneshot;
+
     use super::super::predecessor::Predecessor;
     use super::*;
+    use crate::cache::behind::{Done, Order, way};
 
     struct Nothing;
 
@@ -187,7 +217,7 @@ mod tests {
             Ok((Vec::new(), Row::new()))
         }
 
-        fn leave(&self, _: u32) {
+        fn leave(&self, _: u32) -> mpsc::Receiver<Errand> {
             panic!("it was too late");
         }
     }
@@ -215,7 +245,9 @@ mod tests {
             Ok((self.0.iter().map(handed).collect::<io::Result<_>>()?, Row::new()))
         }
 
-        fn leave(&self, _: u32) {}
+        fn leave(&self, _: u32) -> mpsc::Receiver<Errand> {
+            way().1
+        }
     }
 
     #[test]
@@ -232,8 +264,22 @@ mod tests {
         let mut predecessor = Predecessor::ask(new).unwrap();
         let told: Vec<Listener> = predecessor.take().iter().map(|handed| handed.listener).collect();
         assert_eq!(told, listeners);
-        predecessor.dismiss().unwrap();
-        handing.join().unwrap().unwrap();
+        let before = predecessor.dismiss().unwrap();
+        let (line, _) = handing.join().unwrap().unwrap();
+        // It is heard for as long as it has something to say.
+        let (way, errands) = way();
+        let telling = thread::spawn(move || run(line, errands));
+        let hearing = thread::spawn(move || {
+            let done = |order: Order| Done { purged: Some(order.changed.len()), ..Done::default() };
+            before.hear(done);
+        });
+        let (done, is_done) = oneshot::channel();
+        let order = Order { changed: vec!["http://a.test/".to_owned()], ..Order::default() };
+        way.blocking_send(Errand { order, done }).unwrap();
+        assert_eq!(is_done.blocking_recv().unwrap().purged, Some(1));
+        drop(way);
+        telling.join().unwrap();
+        hearing.join().unwrap();
     }
 
     #[test]

@@ -20,7 +20,7 @@ pub(super) const MAX_DESCRIPTORS: usize = 250;
 /// A message names this many sockets at most, and each takes some hundred bytes.
 const MAX_MESSAGE_BYTES: usize = 256 << 10;
 /// A process that is stopped in the middle of a message must not hold the other for ever.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 const LENGTH_BYTES: usize = 4;
 
 /// One end.
@@ -44,6 +44,11 @@ impl Line {
     /// Waits this long for the next message.
     pub(super) fn wait_for(&self, limit: Duration) -> io::Result<()> {
         self.0.set_read_timeout(Some(limit))
+    }
+
+    /// Waits for the next message as long as the other end is open.
+    pub(super) fn wait_for_ever(&self) -> io::Result<()> {
+        self.0.set_read_timeout(None)
     }
 
     /// Sends a message, with descriptors beside it.

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use super::handed::Setting;
+use crate::cache::behind::{Done, Order};
 use crate::serve::Generation;
 
 /// Both sides must speak the same: another version has another meaning.
@@ -24,6 +25,10 @@ pub(super) enum Message {
     Ready { pid: u32 },
     /// The old process has stopped to accept.
     Left,
+    /// The old process was asked to purge these. One that does not know this message has closed the line before.
+    Purge(Order),
+    /// The new process has done so.
+    Purged(Done),
 }
 
 /// A socket, and the channels that follow it.
@@ -76,6 +81,10 @@ mod tests {
         check(&Message::Refused { why: "no".to_owned() }, r#"{"refused":{"why":"no"}}"#);
         check(&Message::Ready { pid: 7 }, r#"{"ready":{"pid":7}}"#);
         check(&Message::Left, r#""left""#);
+        let order = Order { purges: Vec::new(), changed: vec!["http://a.test/".to_owned()] };
+        check(&Message::Purge(order), r#"{"purge":{"purges":[],"changed":["http://a.test/"]}}"#);
+        let done = Done { purged: Some(1), is_whole: true, until_restart_on: Vec::new() };
+        check(&Message::Purged(done), r#"{"purged":{"purged":1,"is_whole":true,"until_restart_on":[]}}"#);
         let address = "192.0.2.1:443".parse().ok();
         let described = |setting, address, is_of_systemd, channels: &[u8]| {
             vec![Described { setting, address, is_of_systemd, channels: channels.to_vec() }]

@@ -11,6 +11,7 @@ use super::folder::{HandoverError, SOCKET, prepare};
 use super::handed::{Handed, Listener};
 use super::line::Line;
 use super::message::{Message, Row, VERSION};
+use crate::cache::behind::{Done, Order};
 
 /// The process before, which goes on until it is told that this one is ready.
 #[derive(Debug)]
@@ -82,17 +83,39 @@ impl Predecessor {
     /// # Errors
     /// [`HandoverError::Refused`] when it goes on answering, so that this one must not; another error when it has ended or
     /// does not say, but will leave when it hears.
-    pub(crate) fn dismiss(mut self) -> Result<(), HandoverError> {
+    pub(crate) fn dismiss(mut self) -> Result<Before, HandoverError> {
         let ready = Message::Ready { pid: std::process::id() };
         let sent = self.line.send(&ready, &[]);
         // One that gave this process up has said so before it closed the line.
         match self.line.receive() {
-            Ok((Message::Left, _)) => Ok(()),
+            Ok((Message::Left, _)) => Ok(Before(self.line)),
             Ok((Message::Refused { why }, _)) => Err(HandoverError::Refused(why)),
             Ok((other, _)) => Err(unexpected(&other)),
             // It had no connection left, and ended at once.
-            Err(error) if sent.is_ok() && error.kind() == io::ErrorKind::UnexpectedEof => Ok(()),
+            Err(error) if sent.is_ok() && error.kind() == io::ErrorKind::UnexpectedEof => {
+                Ok(Before(self.line))
+            }
             Err(error) => Err(HandoverError::Broken(error)),
+        }
+    }
+}
+
+/// The process before, which has left, and still has connections.
+#[derive(Debug)]
+pub(crate) struct Before(Line);
+
+impl Before {
+    /// Does what it asks for until it ends.
+    pub(crate) fn hear(self, obey: impl Fn(Order) -> Done) {
+        let Self(mut line) = self;
+        if line.wait_for_ever().is_err() {
+            return;
+        }
+        // An error is its end.
+        while let Ok((Message::Purge(order), _)) = line.receive() {
+            if line.send(&Message::Purged(obey(order)), &[]).is_err() {
+                return;
+            }
         }
     }
 }

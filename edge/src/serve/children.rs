@@ -3,6 +3,7 @@
 use http::StatusCode;
 
 use super::answer::Answer;
+use super::behind;
 use crate::cache::{Cache, FromChild, NotPurged};
 use crate::metrics::{Asked, Outcome};
 use crate::origin::body::BodyError;
@@ -25,6 +26,7 @@ pub(super) async fn purge(cache: &Cache, upload: RequestBody) -> Answer {
     }
     let missed = cache.purge_above(&told.purges, &told.through).await;
     let mut status = StatusCode::OK;
+    let mut counts = Vec::new();
     for purge in &told.purges {
         let purged = match purge.scopes(cache) {
             Ok(scopes) => cache.purge(&scopes, purge.mode()),
@@ -35,12 +37,18 @@ pub(super) async fn purge(cache: &Cache, upload: RequestBody) -> Answer {
                 continue;
             }
         };
+        counts.push(purged);
         cache.metrics.asked(Asked::Purged);
         tracing::info!(target: "verge_edge::purge", ?purge, purged, through = ?told.through, "purged");
     }
-    cache.purges_last().await;
+    let Some(done) = cache.purged(&told.purges, counts.into_iter().sum()).await else {
+        return behind::unheard();
+    };
     match (status, missed.as_slice()) {
-        (StatusCode::OK, []) => answer(StatusCode::OK, "purged"),
+        (StatusCode::OK, []) => match done.until_restart() {
+            None => answer(StatusCode::OK, "purged"),
+            Some(but) => answer(StatusCode::OK, &format!("purged; {but}")),
+        },
         (StatusCode::OK, missed) => {
             let sentence = format!("purged here, and not at {}", missed.join(", "));
             answer(StatusCode::BAD_GATEWAY, &sentence)

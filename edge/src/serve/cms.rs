@@ -3,6 +3,7 @@
 use http::{StatusCode, Uri};
 
 use super::answer::Answer;
+use super::behind;
 use super::exchange::Exchange;
 use crate::cache::{Cache, PurgeRequest};
 use crate::metrics::{Asked, Outcome};
@@ -44,10 +45,15 @@ pub(super) async fn purge(cache: &Cache, exchange: &Exchange<'_>) -> Option<Answ
     let missed = cache.purge_above(&purges, &[]).await;
     let mode = if soft { Mode::Soft } else { Mode::Hard };
     let purged = cache.purge(&scopes, mode);
-    cache.purges_last().await;
+    let Some(done) = cache.purged(&purges, purged).await else { return Some(behind::unheard()) };
+    let purged = done.purged;
     cache.metrics.asked(Asked::Purged);
     tracing::info!(target: "verge_edge::purge", client = %peer.client, uri = %request.uri, wanted = ?wanted, soft, purged, "purged");
     let sentence = purged.map_or_else(|| "purged".to_owned(), |number| format!("purged {number}"));
+    let sentence = match done.until_restart() {
+        Some(but) => format!("{sentence}; {but}"),
+        None => sentence,
+    };
     if !missed.is_empty() {
         let sentence = format!("{sentence} here, and nothing at {}", missed.join(", "));
         return Some(Answer::plain(StatusCode::BAD_GATEWAY, &sentence, Outcome::Local, "purge"));

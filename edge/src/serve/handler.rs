@@ -16,7 +16,7 @@ use super::exchange::Exchange;
 use super::load::Now;
 use super::placed::placed;
 use super::service::{Service, Told};
-use super::{children, cms, https, pages, pass, query, switch, target};
+use super::{behind, children, cms, https, pages, pass, query, switch, target};
 use crate::cache::{Cache, Found};
 use crate::clock::monotonic;
 use crate::decide::step;
@@ -222,6 +222,9 @@ async fn admitted_to(service: &Service, exchange: &Exchange<'_>, upload: Request
         let sentence = "an origin may read this path as one outside of its part of the site";
         let answer = Answer::plain(StatusCode::BAD_REQUEST, sentence, Outcome::Refused, "ambiguous-path");
         return answer::with_cache_status(cache, answer, Verdict::Local);
+    }
+    if behind::is_refused(cache, exchange) {
+        return behind::unheard();
     }
     if let Some(asked) = &exchange.upgrade {
         return switch::switch(service, exchange, upload, asked).await;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -25,6 +26,7 @@ use super::service::{Service, Whereabouts};
 use super::tls::{Agreed, Door, HandshakeFault, Shaken, Terms, Way};
 use super::{h1, h2};
 use crate::cache::Cache;
+use crate::cache::behind::Errand;
 use crate::draining::Draining;
 use crate::metrics::{Limit, Metrics, Spoken};
 use crate::tls::Identity;
@@ -195,8 +197,9 @@ impl Listeners {
         self.say_goodbye().await;
     }
 
-    /// No more connections are accepted, as another process does that.
-    pub(crate) fn leave_to_another(&self) {
+    /// No more connections are accepted, as another process does that. It hears of purges by this way.
+    pub(crate) fn leave_to_another(&self, way: mpsc::Sender<Errand>) {
+        self.service.cache.leave_to(way);
         self.service.draining.leave();
         self.ending.leaving.cancel();
         self.closed.cancel();

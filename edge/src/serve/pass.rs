@@ -5,6 +5,7 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderValue, Method, Request, Uri};
 
 use super::answer::{self, Answer};
+use super::behind;
 use super::exchange::Exchange;
 use super::fetch;
 use super::gathered::gathered;
@@ -42,8 +43,9 @@ pub(super) async fn pass(
         Ok(answered) => {
             let head = head_of(&answered);
             let superseding = invalidate(cache, exchange, &answered, &head, &ticket);
+            behind::invalidate(cache, exchange, &head).await;
             match superseding {
-                Some(ticket) if is_kept(exchange, &answered, &head) => {
+                Some(ticket) if !cache.has_left() && is_kept(exchange, &answered, &head) => {
                     keep(cache, exchange, answered, ticket, why).await
                 }
                 _ => passed(cache, exchange, answered, why, None),
@@ -125,9 +127,8 @@ pub(super) fn invalidate(
         true => None,
         false => cache.store.supersede(ticket, &own, key, &site.site.name, &head.headers, now),
     };
-    let named = uris.iter().filter_map(|uri| as_clients_ask(exchange, uri));
-    let urls = uris.iter().cloned().chain(named);
     // Another route of the site may make its keys of other parts.
+    let urls = changed(exchange, head).into_iter();
     let keys = urls.filter_map(|uri| cache.key_of(&RequestHead { uri: cache.bare(uri), ..request.clone() }));
     for (other, part) in keys.filter(|(other, _)| other != key) {
         cache.store.purge(&Scope::of(other, &part.site.key), Mode::Hard, now);
@@ -136,6 +137,13 @@ pub(super) fn invalidate(
         cache.store.purge(&Scope::Tag { tag, site: Some(site.site.name.clone()) }, Mode::Hard, now);
     }
     superseding
+}
+
+/// The URLs that an unsafe request has changed, each as the origin names it and as clients do.
+pub(super) fn changed(exchange: &Exchange<'_>, head: &ResponseHead) -> Vec<Uri> {
+    let uris = policy::invalidates(&exchange.request, head);
+    let named: Vec<Uri> = uris.iter().filter_map(|uri| as_clients_ask(exchange, uri)).collect();
+    uris.into_iter().chain(named).collect()
 }
 
 /// The URL by which clients ask for what the origin of a route names by its own path.

@@ -30,6 +30,10 @@ pub(super) async fn placed(cache: &Arc<Cache>, exchange: &Exchange<'_>, upload: 
                 fetch::refresh(cache, exchange, &variants[variant]);
                 (Tier::Memory, variant, Verdict::HitStale(freshness, why), freshness, Outcome::Stale)
             }
+            // A purge of what is stored here would reach the other process alone.
+            Step::Fetch { why, .. } if cache.has_left() => {
+                return pass::pass(cache, exchange, upload, why).await;
+            }
             Step::Fetch { plan, why } => {
                 let plan = fetch::about(plan, &variants);
                 return fetch::fetch(cache, exchange, variants, plan, why).await;
@@ -79,6 +83,11 @@ async fn stored_for(cache: &Cache, exchange: &Exchange<'_>) -> (Variants, Tier, 
         Some(_) => step::bypassed(request),
         None => step::step(request, &variants.entries(), &site.site.rules, *now),
     };
+    if cache.has_left() {
+        let none = Variants::default();
+        let step = next(&none);
+        return (none, Tier::Memory, step);
+    }
     let in_memory = cache.store.get(key, &site.site.name);
     let step = next(&in_memory);
     let is_asked =

@@ -18,6 +18,9 @@ pub const PURGE_PATH: &str = "/.well-known/verge/purge";
 /// The contents of a parent's answers after which nothing comes back from there: it has purged, or had told of it itself.
 pub const PURGE_TAKEN: [&str; 2] = ["200 OK: purged\n", "200 OK: it came from here\n"];
 
+/// The beginning of a parent's answer that has purged, and has a disk that may not remember it.
+pub const PURGE_UNSURE: &str = "200 OK: purged; ";
+
 /// Whether the edge answers requests for this path itself, whatever their query and their site are.
 pub fn is_own(path: &str) -> bool {
     [HEALTH_PATH, PURGE_PATH].contains(&path)

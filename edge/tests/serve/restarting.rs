@@ -84,6 +84,39 @@ async fn another_process_takes_over_and_no_client_notices() {
     assert_eq!(got, StatusCode::OK);
 }
 
+/// Two processes are two caches: nothing may be purged in one of them alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_is_left_answers_with_nothing_stored_and_its_purges_reach_the_next_process() {
+    let origin = Origin::answering(|_| response("200 OK", "Cache-Control: max-age=60\r\n", "ok")).await;
+    let folder = tempfile::tempdir().unwrap();
+    let text = format!("{}purge_from = [\"127.0.0.1\"]\n", text(folder.path(), &origin));
+    let first = begin(folder.path(), &text).await.unwrap();
+    let public = first.listening().public[0];
+    let mut kept = Vec::new();
+    for _ in 0..4 {
+        let mut client = Client::connect(public).await;
+        assert_eq!(client.get("/x").await.status, 200);
+        kept.push(client);
+    }
+    let (_second, left) = restart(first, folder.path(), &text).await;
+    let mut new = Client::connect(public).await;
+    new.get("/x").await.assert_forwarded();
+    new.get("/x").await.assert_hit();
+    kept[0].get("/x").await.assert_forwarded();
+    let head = "HTTP/1.1\r\nHost: site.test\r\nContent-Length: 0\r\n\r\n";
+    for (place, (asked, said)) in
+        [("PURGE /x", "purged 1"), ("PURGE /*", "purged"), ("POST /x", "ok")].into_iter().enumerate()
+    {
+        let got = kept[place + 1].raw(format!("{asked} {head}").as_bytes()).await;
+        assert_eq!((got.status, got.field("connection")), (200, "close".to_owned()), "{asked}");
+        assert!(got.text().contains(said), "{asked}: {}", got.text());
+        new.get("/x").await.assert_forwarded();
+        new.get("/x").await.assert_hit();
+    }
+    drop(kept);
+    soon("the first to end", left).await.unwrap();
+}
+
 async fn answer(origin: &Origin) {
     let mut asked: Asked = origin.next().await;
     asked.write(OK).await;
