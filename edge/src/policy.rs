@@ -150,9 +150,11 @@ impl Entry {
         Some(Self { head, content, ..self })
     }
 
-    /// The entry with its freshness ended at `at`, unless it ended before: as if its lifetime had been its age then.
+    /// The entry with its freshness ended at `at`, unless it ended before: as if its lifetime had been its age then. It is stale
+    /// from now on, whatever the clock says.
     pub fn expired(mut self, at: SystemTime) -> Self {
         self.lifetime.fresh_secs = self.lifetime.fresh_secs.min(self.freshness(at).age_secs);
+        self.lifetime.is_ended = true;
         self
     }
 

@@ -21,6 +21,8 @@ use crate::site::rules::{Heuristic, SMaxage, SetCookie};
 pub struct Lifetime {
     /// Seconds from the response's generation: `freshness_lifetime`.
     pub fresh_secs: u64,
+    /// Whether it was ended, at whatever age `fresh_secs` says: the response is stale, also by a clock that was set back.
+    pub is_ended: bool,
     /// Where `fresh_secs` comes from.
     pub source: Source,
     /// `corrected_initial_age` of RFC 9111 §4.2.3: seconds at the time of receipt.
@@ -106,6 +108,7 @@ pub fn lifetime(
     let max_secs = if passes { rules.max_error_ttl_secs } else { MAX_DELTA_SECS };
     Lifetime {
         fresh_secs: fresh_secs.min(rules.max_ttl_secs).min(max_secs),
+        is_ended: false,
         source,
         initial_age_secs: initial_age_secs(response, asked, now),
         stale: when_stale(&control, voice, passes, rules),
@@ -127,10 +130,12 @@ fn stripped(response: &ResponseHead, rules: &Rules) -> &'static [HeaderName] {
 /// Age and lifetime of `entry` at `now`.
 pub fn of(entry: &Entry, now: SystemTime) -> Freshness {
     let resident_secs = date::secs_between(entry.received, now);
+    let Lifetime { fresh_secs, is_ended, initial_age_secs, .. } = entry.lifetime;
+    // RFC 9111 §4.2.3: current_age = corrected_initial_age + resident_time.
+    let age_secs = initial_age_secs.saturating_add(resident_secs).min(MAX_DELTA_SECS);
     Freshness {
-        // RFC 9111 §4.2.3: current_age = corrected_initial_age + resident_time.
-        age_secs: entry.lifetime.initial_age_secs.saturating_add(resident_secs).min(MAX_DELTA_SECS),
-        lifetime_secs: entry.lifetime.fresh_secs,
+        age_secs,
+        lifetime_secs: if is_ended { fresh_secs.min(age_secs) } else { fresh_secs },
         source: entry.lifetime.source,
     }
 }

@@ -302,7 +302,11 @@ impl Disks {
                     Mode::Hard => Record::RemoveKey { hash, epoch },
                     Mode::Soft => {
                         let at = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-                        Record::ExpireKey { hash, at_secs: u32::try_from(at).unwrap_or(u32::MAX), epoch }
+                        Record::ExpireKey {
+                            hash,
+                            at_secs: u32::try_from(at).unwrap_or(u32::MAX).max(1),
+                            epoch,
+                        }
                     }
                 };
                 return self.volumes.iter().map(|volume| volume.desk.note_of_key(hash, record.clone())).sum();

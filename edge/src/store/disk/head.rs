@@ -110,6 +110,7 @@ impl Out {
                 (2, while_revalidate_secs, if_error_secs)
             }
         };
+        let kind = kind | if lifetime.is_ended { ENDED } else { 0 };
         self.0.extend_from_slice(&[kind, u8::from(lifetime.reload == Reload::Immutable)]);
         self.number(revalidate);
         self.number(error);
@@ -138,6 +139,9 @@ const SOURCES: [Source; 7] = [
     Source::SiteDefault,
     Source::Nothing,
 ];
+
+/// Beside the kind of what is stale: a soft purge has ended its freshness. A version before this takes such a head for damaged.
+const ENDED: u8 = 4;
 
 struct In<'a>(&'a [u8]);
 
@@ -185,7 +189,7 @@ impl<'a> In<'a> {
         let [source, kind] = self.take()?;
         let reload = if self.flag()? { Reload::Immutable } else { Reload::Ordinary };
         let (while_revalidate_secs, if_error_secs) = (self.number()?, self.number()?);
-        let stale = match kind {
+        let stale = match kind & !ENDED {
             0 => WhenStale::NeverUnvalidated,
             1 => WhenStale::MustRevalidate,
             2 => WhenStale::May { while_revalidate_secs, if_error_secs },
@@ -200,6 +204,7 @@ impl<'a> In<'a> {
             [fresh_secs, initial_age_secs, skew_secs.unsigned_abs()].iter().all(|n| *n <= MOST_SECS);
         is_sound.then_some(Lifetime {
             fresh_secs,
+            is_ended: kind & ENDED != 0,
             source,
             initial_age_secs,
             stale,
@@ -267,6 +272,7 @@ mod tests {
             ),
             entry(&[("expires", "Thu, 01 Jan 1970 00:01:00 GMT"), ("last-modified", "x")], &[]),
             Entry { content: part, ..plain.clone() },
+            plain.clone().expired(at(4)),
             plain,
         ]
     }

@@ -165,6 +165,7 @@ fn a_soft_purge_ends_freshness_then_and_a_hard_one_goes_before_it() {
     store.purge(&Scope::All, Mode::Soft, at(20));
     let found = store.get(&name, &"a".into());
     assert_eq!(found[0].entry.freshness(at(30)).lifetime_secs, 10, "as of the first");
+    assert!(!found[0].entry.freshness(at(5)).is_fresh(), "also by a clock that was set back");
     assert!(Arc::ptr_eq(&found[0], &store.get(&name, &"a".into())[0]), "compared once");
     store.purge(&tag, Mode::Hard, at(40));
     assert!(store.get(&name, &"a".into()).is_empty());
