@@ -125,7 +125,8 @@ impl Store {
             Table::new(bounds.eviction, capacity, ghosts_a_unit, hasher, weigh, leave, Variants::age);
         let room = u32::try_from(capacity / KEY_PART).unwrap_or(u32::MAX);
         let (tag_fields, first) = (bounds.tag_fields.clone(), disks.first_epoch());
-        let purges = Purges::new(bounds.memory_bytes, tag_fields, first, disks.hash_key());
+        let marks = purge::most_marks(bounds.memory_bytes, disks.most_files());
+        let purges = Purges::new(marks, tag_fields, first, disks.hash_key());
         disks.begin(&purges, shares.fills_bytes, shares.large_bytes());
         Self {
             objects,

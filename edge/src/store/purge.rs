@@ -134,16 +134,10 @@ impl Scope {
 }
 
 impl Purges {
-    /// For a store of so many bytes, of responses whose tags are in these fields.
+    /// None yet, and room for so many marks; of responses whose tags are in these fields.
     /// The first epoch is `first`, and names are hashed by this key: what disks keep of earlier processes is of lower
     /// epochs.
-    pub(super) fn new(memory_bytes: u64, tag_fields: TagFields, first: u64, hash_key: HashKey) -> Arc<Self> {
-        let marks = (memory_bytes / MEMORY_PER_MARK_BYTES).max(LEAST_MARKS);
-        let marks = usize::try_from(marks).map_or(MAX_MARKS, |marks| marks.min(MAX_MARKS));
-        Self::bounded(marks, tag_fields, first, hash_key)
-    }
-
-    fn bounded(marks: usize, tag_fields: TagFields, first: u64, hash_key: HashKey) -> Arc<Self> {
+    pub(super) fn new(marks: usize, tag_fields: TagFields, first: u64, hash_key: HashKey) -> Arc<Self> {
         let birth = Arc::new(first);
         let state = State {
             now: first,
@@ -291,18 +285,30 @@ impl Purges {
     }
 }
 
-/// Responses that nobody asked for during as many purges are fetched again …
+/// The marks that a store of so many bytes has room for, over disks of so many files.
+pub(super) fn most_marks(memory_bytes: u64, files: u64) -> usize {
+    let marks = (memory_bytes / MEMORY_PER_MARK_BYTES).max(files / FILES_PER_MARK).max(LEAST_MARKS);
+    usize::try_from(marks).map_or(MAX_MARKS, |marks| marks.min(MAX_MARKS))
+}
+
+/// Responses that nobody asked for while as many names were purged are fetched again …
 const MAX_MARKS: usize = 65_536;
-/// … or during fewer where there is little memory: a mark takes 350 bytes at most, so all of them a fortieth of it.
+/// … or fewer where there is little memory: a mark takes 350 bytes at most, so all of them a fortieth of it …
 const MEMORY_PER_MARK_BYTES: u64 = 16 << 10;
+/// … and where a disk holds many, they take a third of what its index does.
+const FILES_PER_MARK: u64 = 16;
 /// Room enough for a deployment that purges what it changes.
-const LEAST_MARKS: u64 = 1_024;
+const LEAST_MARKS: u64 = 4_096;
 /// Purged keys that are noted while fetches run; beyond, all those fetches are void, which costs a refetch.
 const MAX_KEYS: usize = 65_536;
 
 impl State {
     fn mark(&mut self, name: &Name<'_>, mode: Mode, now: SystemTime) -> Vec<Noted> {
         let noted = self.marks.note(name, mode, self.now, now);
+        // Others come by it through this lock alone: nothing is from the last epoch, and nothing will be.
+        if Arc::strong_count(&self.birth) == 1 {
+            self.births.pop_back();
+        }
         self.birth = Arc::new(self.now);
         self.births.push_back(Arc::downgrade(&self.birth));
         self.bound_births();
@@ -310,7 +316,12 @@ impl State {
     }
 
     fn bound_births(&mut self) {
-        while self.births.len() > self.marks.limit() {
+        // The dead go first, wherever they are. They are looked for only after so many more, as that walks all.
+        let most = self.marks.limit();
+        if self.births.len() > most + most / 8 {
+            self.births.retain(|birth| birth.strong_count() > 0);
+        }
+        while self.births.len() > most + most / 8 {
             // The oldest that may live is from before the oldest mark there is room for.
             self.births.pop_front();
             let oldest = self.oldest_birth();

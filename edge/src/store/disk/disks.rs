@@ -127,6 +127,12 @@ impl Disks {
         first_number(self.generation)
     }
 
+    /// Files that they hold at most.
+    #[must_use]
+    pub fn most_files(&self) -> u64 {
+        self.volumes.iter().map(|volume| u64::from(volume.settings.files)).sum()
+    }
+
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {

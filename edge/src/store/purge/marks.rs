@@ -6,7 +6,7 @@
 //!
 //! Invariant: a response that a mark covered is covered for ever, also once the mark had to go for want of room.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -75,7 +75,8 @@ pub(super) struct Marks {
     ranges: Vec<(Arc<Range>, Purged)>,
     /// By any tag, for a response that counts as having all.
     any_tag: Purged,
-    order: VecDeque<(u64, Place)>,
+    /// The places of the marks by their epochs: a name that is purged again gives up its place.
+    order: BTreeMap<u64, Place>,
     /// Responses from before this are gone: marks had to go.
     floor: u64,
 }
@@ -147,7 +148,7 @@ impl Marks {
             named: HashMap::new(),
             ranges: Vec::new(),
             any_tag: Purged::default(),
-            order: VecDeque::new(),
+            order: BTreeMap::new(),
             floor: 0,
         }
     }
@@ -164,8 +165,7 @@ impl Marks {
             Some(range) => range.place(),
             None => (Where::Named(self.hash(name)), Box::default()),
         };
-        let at_ms = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
-        let at_ms = u64::try_from(at_ms).unwrap_or(u64::MAX);
+        let at_ms = millis(now);
         let noted = |place| Mark { place, is_soft: mode == Mode::Soft, epoch, at_ms };
         let mut all = vec![Noted { mark: noted(place), text }];
         if matches!(name, Name::Tag(..)) {
@@ -181,11 +181,11 @@ impl Marks {
         let at = UNIX_EPOCH + Duration::from_millis(mark.at_ms.min(MOST_MS));
         let text = String::from_utf8_lossy(text);
         let range = match mark.place {
-            Where::AnyTag => return self.any_tag.at(mode, mark.epoch, at),
+            // It goes with the tag beside it.
+            Where::AnyTag => return drop(self.any_tag.at(mode, mark.epoch, at)),
             Where::Named(hash) => {
-                self.named.entry(hash).or_default().at(mode, mark.epoch, at);
-                self.order.push_back((mark.epoch, Place::Named(hash)));
-                return self.bound(mark.epoch);
+                let before = self.named.entry(hash).or_default().at(mode, mark.epoch, at);
+                return self.place(mark.epoch, Place::Named(hash), &before);
             }
             Where::Prefix { .. } => Some(Range::Prefix(text.into())),
             Where::Pattern { .. } => UrlPattern::parse(&text).map(Range::Pattern),
@@ -198,10 +198,16 @@ impl Marks {
             self.ranges.len() - 1
         });
         let (range, purged) = &mut self.ranges[index];
-        purged.at(mode, mark.epoch, at);
+        let before = purged.at(mode, mark.epoch, at);
         let range = Arc::clone(range);
-        self.order.push_back((mark.epoch, Place::Range(range)));
-        self.bound(mark.epoch);
+        self.place(mark.epoch, Place::Range(range), &before);
+    }
+
+    /// Gives a mark a place, and takes those away that the same name has no use for.
+    fn place(&mut self, epoch: u64, place: Place, before: &[u64]) {
+        before.iter().for_each(|epoch| drop(self.order.remove(epoch)));
+        self.order.insert(epoch, place);
+        self.bound(epoch);
     }
 
     fn bound(&mut self, epoch: u64) {
@@ -231,7 +237,7 @@ impl Marks {
 
     /// Drops the marks from before `oldest`: every stored response is newer, so they cover nothing.
     pub(super) fn forget_before(&mut self, oldest: u64) {
-        while self.order.front().is_some_and(|(epoch, _)| *epoch <= oldest) {
+        while self.order.first_key_value().is_some_and(|(epoch, _)| *epoch <= oldest) {
             self.forget_oldest();
         }
     }
@@ -286,7 +292,7 @@ impl Marks {
     }
 
     fn forget_oldest(&mut self) -> Option<u64> {
-        let (epoch, place) = self.order.pop_front()?;
+        let (epoch, place) = self.order.pop_first()?;
         self.any_tag.forget_until(epoch);
         match place {
             Place::Named(hash) => {
@@ -319,26 +325,53 @@ impl Marks {
     }
 }
 
+/// Soft purges of one name that are told apart.
+const MAX_SOFTS: usize = 16;
 /// Some 30,000 years: adding it to a time does not overflow.
 const MOST_MS: u64 = 1 << 50;
 
+/// Milliseconds since 1970.
+pub(super) fn millis(at: SystemTime) -> u64 {
+    let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
 impl Purged {
-    fn at(&mut self, mode: Mode, epoch: u64, now: SystemTime) {
+    /// Takes in a purge; the epochs of those from before that no longer matter beside it.
+    fn at(&mut self, mode: Mode, epoch: u64, now: SystemTime) -> Vec<u64> {
         match mode {
-            Mode::Hard => *self = Self { hard: epoch, softs: VecDeque::new() },
-            Mode::Soft => self.softs.push_back((epoch, now)),
+            Mode::Hard => {
+                let before = std::mem::replace(
+                    self,
+                    Self { hard: epoch, softs: VecDeque::new() },
+                );
+                let hard = Some(before.hard).filter(|hard| *hard > 0);
+                hard.into_iter().chain(before.softs.into_iter().map(|(soft, _)| soft)).collect()
+            }
+            // Two disks have noted the same.
+            Mode::Soft if self.softs.back().is_some_and(|(last, _)| *last == epoch) => Vec::new(),
+            Mode::Soft => {
+                self.softs.push_back((epoch, now));
+                if self.softs.len() <= MAX_SOFTS {
+                    return Vec::new();
+                }
+                let Some((oldest, at)) = self.softs.pop_front() else { return Vec::new() };
+                // What is from between the two is stale as of the first: its freshness ended, if somewhat early.
+                if let Some((_, next)) = self.softs.front_mut() {
+                    *next = at.min(*next);
+                }
+                vec![oldest]
+            }
         }
     }
 
     /// The records of them.
     fn noted(&self, place: Where, text: &[u8]) -> Vec<Noted> {
-        let ms = |at: SystemTime| at.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
-        let noted = |is_soft, epoch, at_ms| {
-            let at_ms = u64::try_from(at_ms).unwrap_or(u64::MAX);
-            Noted { mark: Mark { place, is_soft, epoch, at_ms }, text: text.into() }
-        };
+        let noted =
+            |is_soft, epoch, at_ms| Noted { mark: Mark { place, is_soft, epoch, at_ms }, text: text.into() };
         let hard = (self.hard > 0).then(|| noted(false, self.hard, 0));
-        hard.into_iter().chain(self.softs.iter().map(|(epoch, at)| noted(true, *epoch, ms(*at)))).collect()
+        let softs = self.softs.iter().map(|(epoch, at)| noted(true, *epoch, millis(*at)));
+        hard.into_iter().chain(softs).collect()
     }
 
     /// Forgets purges up to `epoch`: nobody asks about older responses any more. Whether that was all.

@@ -38,7 +38,7 @@ fn a_purge_covers_what_began_before_it_and_nothing_that_begins_after() {
     // Which of: the same key, the same URL under another key, another URL, another site; all tagged.
     let check = |scope: Scope, expected: [bool; 4]| {
         for mode in [Mode::Hard, Mode::Soft] {
-            let purges = Purges::bounded(MAX_MARKS, TagFields::default(), 0, HashKey([0; 16]));
+            let purges = Purges::new(MAX_MARKS, TagFields::default(), 0, HashKey([0; 16]));
             let before = Purges::begin(&purges);
             purges.advance(&scope, mode, UNIX_EPOCH);
             let after = Purges::begin(&purges);
@@ -68,7 +68,7 @@ fn a_purge_covers_what_began_before_it_and_nothing_that_begins_after() {
 fn who_purges_a_key_may_put_there_what_no_other_purge_covers() {
     let name = key("http://a/x", "1");
     for scope in [Scope::Key(name.clone()), Scope::Url(name.clone())] {
-        let purges = Purges::bounded(MAX_MARKS, TagFields::default(), 0, HashKey([0; 16]));
+        let purges = Purges::new(MAX_MARKS, TagFields::default(), 0, HashKey([0; 16]));
         let tagged = fields(&[("cache-tag", "t")]);
         let subject = Subject { key: &name, site: &"a".into(), headers: Some(&tagged) };
         let supersede = |ticket: &Ticket| Purges::supersede(&purges, ticket, &scope, &subject, UNIX_EPOCH);
@@ -85,7 +85,7 @@ fn who_purges_a_key_may_put_there_what_no_other_purge_covers() {
 
 #[test]
 fn a_purged_key_is_forgotten_when_no_fetch_from_before_it_runs() {
-    let purges = Purges::bounded(MAX_MARKS, TagFields::default(), 0, HashKey([0; 16]));
+    let purges = Purges::new(MAX_MARKS, TagFields::default(), 0, HashKey([0; 16]));
     let hard = |name: &str| purges.advance(&Scope::Key(key(name, "")), Mode::Hard, UNIX_EPOCH);
     let first = Purges::begin(&purges);
     hard("http://a/a");
@@ -103,7 +103,7 @@ fn a_purged_key_is_forgotten_when_no_fetch_from_before_it_runs() {
 
 #[test]
 fn too_many_purged_keys_void_the_fetches_that_run_instead_of_growing() {
-    let purges = Purges::bounded(MAX_MARKS, TagFields::default(), 0, HashKey([0; 16]));
+    let purges = Purges::new(MAX_MARKS, TagFields::default(), 0, HashKey([0; 16]));
     let before = Purges::begin(&purges);
     for number in 0..=MAX_KEYS {
         let key = Key::from_bytes(number.to_string().as_bytes());
@@ -117,7 +117,7 @@ fn too_many_purged_keys_void_the_fetches_that_run_instead_of_growing() {
 
 #[test]
 fn marks_go_with_the_last_response_from_before_them() {
-    let purges = Purges::bounded(MAX_MARKS, TagFields::default(), 0, HashKey([0; 16]));
+    let purges = Purges::new(MAX_MARKS, TagFields::default(), 0, HashKey([0; 16]));
     let tag = |tag: &str| purges.advance(&Scope::Tag { tag: tag.into(), site: None }, Mode::Hard, UNIX_EPOCH);
     let marks = || purges.lock().marks.len();
     let first = Purges::begin(&purges);
@@ -137,7 +137,7 @@ fn marks_go_with_the_last_response_from_before_them() {
 
 #[test]
 fn marks_and_births_stay_within_their_bounds() {
-    let purges = Purges::bounded(100, TagFields::default(), 0, HashKey([0; 16]));
+    let purges = Purges::new(100, TagFields::default(), 0, HashKey([0; 16]));
     let mut held = Vec::new();
     for number in 0..1_000 {
         held.push(Purges::begin(&purges));
@@ -149,6 +149,53 @@ fn marks_and_births_stay_within_their_bounds() {
     // A mark that had to go covers all that is from before it.
     assert_eq!(covered(&purges, &held[0], &key("http://b/", ""), "a", ""), Some(Mode::Hard));
     assert_eq!(covered(&purges, &held[999], &key("http://b/", ""), "a", ""), None);
+}
+
+#[test]
+fn a_name_that_is_purged_again_takes_no_further_place() {
+    for mode in [Mode::Hard, Mode::Soft] {
+        let purges = Purges::new(200, TagFields::default(), 0, HashKey([0; 16]));
+        let old = Purges::begin(&purges);
+        let name = key("http://a/login", "1");
+        let again = [
+            Scope::Url(name.clone()),
+            Scope::Tag { tag: "t".into(), site: None },
+            Scope::Prefix("http://a/p".into()),
+            Scope::Site("c".into()),
+        ];
+        let mut held = Vec::new();
+        for number in 0..1_000 {
+            // Some of them are stored for a while.
+            held.push(Purges::begin(&purges).epoch());
+            held.drain(..held.len().saturating_sub(3));
+            purges.advance(&again[number % 4], mode, at(number as u64));
+        }
+        for number in 0..80 {
+            purges.advance(&Scope::Tag { tag: format!("other {number}"), site: None }, mode, at(2_000));
+        }
+        let covered = |url: &str, tags: &str| covered(&purges, &old, &key(url, "1"), "a", tags);
+        assert_eq!(covered("http://a/x", "u"), None, "no purge has named it");
+        assert_eq!(covered("http://a/login", ""), Some(mode));
+        assert_eq!(covered("http://a/p/1", ""), Some(mode));
+        assert_eq!(covered("http://a/x", "t"), Some(mode));
+    }
+}
+
+#[test]
+fn there_is_room_for_some_thousand_names_in_the_smallest_store_and_for_more_over_a_disk() {
+    for (memory_bytes, files, expected) in
+        [(16 << 20, 0, 4_096), (1 << 30, 0, 65_536), (64 << 20, 160_000, 10_000), (64 << 20, 1 << 31, 65_536)]
+    {
+        assert_eq!(most_marks(memory_bytes, files), expected);
+    }
+    let purges = Purges::new(most_marks(16 << 20, 0), TagFields::default(), 0, HashKey([0; 16]));
+    let old = Purges::begin(&purges);
+    for number in 0..4_096 {
+        purges.advance(&Scope::Tag { tag: number.to_string(), site: None }, Mode::Hard, UNIX_EPOCH);
+    }
+    assert_eq!(covered(&purges, &old, &key("http://a/x", ""), "a", "t"), None);
+    purges.advance(&Scope::Tag { tag: "one more".into(), site: None }, Mode::Hard, UNIX_EPOCH);
+    assert_eq!(covered(&purges, &old, &key("http://a/x", ""), "a", "t"), Some(Mode::Hard));
 }
 
 #[test]
@@ -322,7 +369,7 @@ proptest! {
 
 #[test]
 fn purges_of_an_earlier_process_cover_what_is_from_before_them() {
-    let first = Purges::bounded(MAX_MARKS, TagFields::default(), 1 << 40, HashKey([5; 16]));
+    let first = Purges::new(MAX_MARKS, TagFields::default(), 1 << 40, HashKey([5; 16]));
     let born = **Purges::begin(&first).epoch().birth();
     let scopes = [
         (Scope::Prefix("http://a/p".into()), Mode::Hard),
@@ -339,7 +386,7 @@ fn purges_of_an_earlier_process_cover_what_is_from_before_them() {
     let (snapshot, _) = first.snapshot();
     drop(alive);
     for told in [noted, snapshot] {
-        let next = Purges::bounded(MAX_MARKS, TagFields::default(), 2 << 40, HashKey([5; 16]));
+        let next = Purges::new(MAX_MARKS, TagFields::default(), 2 << 40, HashKey([5; 16]));
         let _awaits = Purges::begin(&next).epoch();
         next.advance(&Scope::Prefix("http://a/q".into()), Mode::Hard, at(11));
         let births = next.restore(&told, 0, &[born]);
