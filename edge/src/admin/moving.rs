@@ -4,8 +4,8 @@
 //! beginning (16) · response · response … · end (16)      each response as the file of a disk has it
 //! ```
 //!
-//! A response that a purge covers is not sent. A response that is taken in counts as asked for now: later purges cover it,
-//! earlier ones of the edge that takes it do not. The edge tells of a stream that is cut short, and keeps each response that
+//! A response that a purge covers is not sent, and one that a purge of the edge that takes it covers, by the time at which it was
+//! asked for, is not taken. One that is taken in counts as asked for now: later purges cover it. The edge tells of a stream that is cut short, and keeps each response that
 //! came whole before that.
 
 use std::io;
@@ -45,6 +45,9 @@ pub struct Imported {
     pub older: u64,
     /// Responses for which there was no room, or that are bigger than `max_object`.
     pub too_big: u64,
+    /// Responses that this edge was told to purge after they were asked for.
+    #[serde(default)]
+    pub purged: u64,
 }
 
 /// A body of the admin listener's answers.
@@ -157,7 +160,10 @@ async fn take_all(cache: &Cache, intake: &mut Intake, imported: &mut Imported) -
         }
         let (entry, site) = head::decode(&own_head).ok_or(DAMAGED)?;
         let entry = entry.completed(header.body_bytes).ok_or(DAMAGED)?;
-        let response = Response { key: Key::from_bytes(&own_key), entry, site, header };
+        let key = Key::from_bytes(&own_key);
+        let left = cache.store.unpurged(&key, &site, entry.clone());
+        let is_purged = left.is_none();
+        let response = Response { key, entry: left.unwrap_or(entry), site, header, is_purged };
         if response.key.is_of_query() {
             cache.store.keeps_queries();
         }
@@ -169,6 +175,7 @@ async fn take_all(cache: &Cache, intake: &mut Intake, imported: &mut Imported) -
             Fate::Foreign => &mut imported.foreign,
             Fate::Older => &mut imported.older,
             Fate::TooBig => &mut imported.too_big,
+            Fate::Purged => &mut imported.purged,
         };
         *count += 1;
     }
@@ -183,6 +190,7 @@ struct Response {
     entry: Entry,
     site: SiteName,
     header: Header,
+    is_purged: bool,
 }
 
 impl Response {
@@ -200,7 +208,7 @@ impl Response {
                 self.to_disk(cache, intake, &mut content, ticket).await
             }
             Fate::Stored => self.to_memory(cache, intake, &mut content, ticket).await,
-            Fate::Foreign | Fate::Older | Fate::TooBig => {
+            Fate::Foreign | Fate::Older | Fate::TooBig | Fate::Purged => {
                 content.end(intake, &self.header).await?;
                 Ok(fate)
             }
@@ -211,6 +219,9 @@ impl Response {
     async fn fate(&self, cache: &Cache) -> Fate {
         let sites = cache.sites();
         let Some(site) = sites.iter().find(|site| site.site.name == self.site) else { return Fate::Foreign };
+        if self.is_purged {
+            return Fate::Purged;
+        }
         let is_newer = |held: &Arc<Object>| {
             held.entry.selecting == self.entry.selecting && held.entry.received >= self.entry.received
         };
@@ -294,6 +305,7 @@ enum Fate {
     Foreign,
     Older,
     TooBig,
+    Purged,
 }
 
 /// A body that comes in.

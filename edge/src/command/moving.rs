@@ -93,9 +93,9 @@ impl Import {
         let request = Request::builder().method(Method::PUT).uri("/import").body(body);
         let response = self.edge.client()?.send(request.map_err(Failed::because)?).await?;
         let told: Imported = serde_json::from_slice(&answer(response).await?).map_err(Failed::because)?;
-        let Imported { objects, bytes, foreign, older, too_big } = told;
+        let Imported { objects, bytes, foreign, older, too_big, purged } = told;
         super::say(format_args!(
-            "{objects} responses of {bytes} bytes are stored; left out: {older} that this edge has newer, {too_big} without room, {foreign} of other sites"
+            "{objects} responses of {bytes} bytes are stored; left out: {older} that this edge has newer, {purged} that it was told to purge, {too_big} without room, {foreign} of other sites"
         ));
         Ok(())
     }

@@ -11,9 +11,10 @@ use super::disk::head;
 use super::disk::layout::Sums;
 use super::disk::record::Put as Held;
 use super::in_file::{FileReader, InFile};
-use super::purge::Settled;
-use super::{Cursor, Key, Object, Reading, Store, Variants};
-use crate::policy::Content;
+use super::purge::{Settled, Subject};
+use super::{Cursor, Key, Mode, Object, Reading, Store, Variants};
+use crate::policy::{Content, Entry};
+use crate::site::SiteName;
 
 /// A response that is held somewhere.
 #[derive(Debug)]
@@ -68,6 +69,17 @@ impl Store {
         match self.purges.settle(&key, &object.site, &one) {
             Settled::Same => Some((key, object)),
             Settled::Changed(rest) => Some((key, Arc::clone(rest.first()?))),
+        }
+    }
+
+    /// A response of another edge as it may be stored here; none if a purge covers it that came since it was asked for.
+    #[must_use]
+    pub fn unpurged(&self, key: &Key, site: &SiteName, entry: Entry) -> Option<Entry> {
+        let subject = Subject { key, site, headers: Some(&entry.head.headers) };
+        match self.purges.covers_asked(entry.asked, &subject) {
+            None => Some(entry),
+            Some((Mode::Soft, at)) => Some(entry.expired(at)),
+            Some((Mode::Hard, _)) => None,
         }
     }
 

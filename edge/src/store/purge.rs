@@ -22,6 +22,7 @@ use http::HeaderMap;
 
 use super::disk::hash::HashKey;
 use super::disk::journal::Noted;
+use super::disk::record::Mark;
 use super::epoch::Epoch;
 use super::object::{Object, Variants};
 use crate::site::SiteName;
@@ -30,7 +31,7 @@ use crate::site::pattern::UrlPattern;
 use crate::site::tags::TagFields;
 pub(super) use marks::Subject;
 pub use marks::{MAX_PREFIX_BYTES, Mode};
-use marks::{Marks, Name, Standing};
+use marks::{Marks, Name, Standing, millis};
 
 /// The responses that a purge covers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,6 +69,10 @@ pub struct Purges {
 struct State {
     now: u64,
     marks: Marks,
+    /// The purges by their times in milliseconds in the place of epochs: what another edge has asked for has no epoch here.
+    timed: Marks,
+    /// The last of those times.
+    timed_until: u64,
     /// The epoch of the last mark, shared by all that began in it.
     birth: Arc<u64>,
     /// The epochs that something may still be from, oldest first.
@@ -141,6 +146,8 @@ impl Purges {
         let birth = Arc::new(first);
         let state = State {
             now: first,
+            timed: Marks::new(marks.min(MAX_TIMED), tag_fields.clone(), hash_key),
+            timed_until: 0,
             marks: Marks::new(marks, tag_fields, hash_key),
             births: [Arc::downgrade(&birth)].into(),
             birth,
@@ -189,6 +196,7 @@ impl Purges {
         state.now += 1;
         let epoch = state.now;
         let mut noted = Vec::new();
+        state.time(scope, mode, now);
         match (scope, scope.mark()) {
             (_, Some(name)) => {
                 noted = state.mark(&name, mode, now);
@@ -212,6 +220,7 @@ impl Purges {
         marks.give_up_before(state.marks.floor().max(floor));
         all.iter().for_each(|noted| marks.take(noted));
         state.marks = marks;
+        noted.iter().for_each(|noted| state.time_again(noted));
         let known = state.births.iter().filter_map(Weak::upgrade).map(|birth| (*birth, birth));
         let mut alive: BTreeMap<u64, Arc<u64>> = known.collect();
         let restored =
@@ -275,6 +284,20 @@ impl Purges {
         }
     }
 
+    /// Whether a purge covers what another edge asked for at this time, and when that was: as far as this edge knows of it
+    /// still, and by the clocks of both.
+    pub(super) fn covers_asked(
+        &self,
+        asked: SystemTime,
+        subject: &Subject<'_>,
+    ) -> Option<(Mode, SystemTime)> {
+        match self.lock().timed.standing(millis(asked), subject) {
+            Standing::Good => None,
+            Standing::StaleSince(at) => Some((Mode::Soft, at)),
+            Standing::Gone => Some((Mode::Hard, asked)),
+        }
+    }
+
     /// Whether a hard purge came over something stored since it was last found.
     pub(super) fn took(&self, key: &Key, site: &SiteName, object: &Object) -> bool {
         self.lock().standing(key, site, object) == Standing::Gone
@@ -299,6 +322,8 @@ const MEMORY_PER_MARK_BYTES: u64 = 16 << 10;
 const FILES_PER_MARK: u64 = 16;
 /// Room enough for a deployment that purges what it changes.
 const LEAST_MARKS: u64 = 4_096;
+/// Purges that are compared with what is imported.
+const MAX_TIMED: usize = 4_096;
 /// Purged keys that are noted while fetches run; beyond, all those fetches are void, which costs a refetch.
 const MAX_KEYS: usize = 65_536;
 
@@ -313,6 +338,31 @@ impl State {
         self.births.push_back(Arc::downgrade(&self.birth));
         self.bound_births();
         noted
+    }
+
+    /// Notes a purge by its time. A key goes with all of its URL.
+    fn time(&mut self, scope: &Scope, mode: Mode, now: SystemTime) {
+        let epoch = self.next_time(millis(now));
+        let name = match (scope, scope.mark()) {
+            (_, Some(name)) => name,
+            (Scope::Key(key) | Scope::Url(key), None) => Name::Url(key),
+            _ => return,
+        };
+        self.timed.note(&name, mode, epoch, now);
+    }
+
+    /// As [`State::time`], of an earlier process's. An old journal may not say when it was.
+    fn time_again(&mut self, noted: &Noted) {
+        if noted.mark.at_ms > 0 {
+            let epoch = self.next_time(noted.mark.at_ms);
+            self.timed.take(&Noted { mark: Mark { epoch, ..noted.mark }, text: noted.text.clone() });
+        }
+    }
+
+    /// Purges have times of their own, in their order. What was asked for in the same millisecond is covered.
+    fn next_time(&mut self, at_ms: u64) -> u64 {
+        self.timed_until = at_ms.max(self.timed_until).saturating_add(1);
+        self.timed_until
     }
 
     fn bound_births(&mut self) {

@@ -82,8 +82,45 @@ async fn what_one_edge_exports_another_answers_without_its_origin() {
     assert!(again.text().contains("\"older\":4"), "{}", again.text());
     new.ask("/purge", "{\"all\": true}").await;
     new.get("/b").await.assert_forwarded();
+    let again = import(&new, &exported.body).await;
+    assert!(
+        again.text().contains("\"objects\":0") && again.text().contains("\"purged\":4"),
+        "{}",
+        again.text()
+    );
     let (other, _folder) = edge(&origin, "\"other.test\"").await;
     assert!(import(&other, &exported.body).await.text().contains("\"foreign\":4"));
+}
+
+/// By the time at which the other edge asked for it, as far as this edge knows its purges.
+#[tokio::test]
+async fn what_an_edge_was_told_to_purge_does_not_come_back_with_an_import() {
+    let origin = origin().await;
+    let (old, _old_folder) = edge(&origin, "\"*\"").await;
+    for path in ["/a", "/b", "/c", "/d", "/large"] {
+        old.get(path).await.assert_forwarded();
+    }
+    let exported = export(&old).await;
+    let (new, _folder) = edge(&origin, "\"*\"").await;
+    new.pass(10);
+    for purge in [
+        "{\"url\": \"http://site.test/a\"}",
+        "{\"tag\": \"b\"}",
+        "{\"url\": \"http://site.test/c\", \"soft\": true}",
+        "{\"prefix\": \"http://site.test/lar\"}",
+    ] {
+        assert_eq!(new.ask("/purge", purge).await.status, 200, "{purge}");
+    }
+    let imported = import(&new, &exported.body).await;
+    assert!(
+        imported.text().contains("\"objects\":2") && imported.text().contains("\"purged\":3"),
+        "{}",
+        imported.text()
+    );
+    for path in ["/a", "/b", "/c", "/large"] {
+        new.get(path).await.assert_forwarded();
+    }
+    new.get("/d").await.assert_hit();
 }
 
 /// An import would take the place of what is in memory and of what is on the disk alike.

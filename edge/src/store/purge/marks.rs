@@ -129,6 +129,8 @@ impl Range {
 #[derive(Debug, Clone, Default)]
 struct Purged {
     hard: u64,
+    /// When that was, in milliseconds since 1970.
+    hard_ms: u64,
     /// Since then, oldest first: a response is stale as of the first one after it.
     softs: VecDeque<(u64, SystemTime)>,
 }
@@ -343,7 +345,7 @@ impl Purged {
             Mode::Hard => {
                 let before = std::mem::replace(
                     self,
-                    Self { hard: epoch, softs: VecDeque::new() },
+                    Self { hard: epoch, hard_ms: millis(now), softs: VecDeque::new() },
                 );
                 let hard = Some(before.hard).filter(|hard| *hard > 0);
                 hard.into_iter().chain(before.softs.into_iter().map(|(soft, _)| soft)).collect()
@@ -369,7 +371,7 @@ impl Purged {
     fn noted(&self, place: Where, text: &[u8]) -> Vec<Noted> {
         let noted =
             |is_soft, epoch, at_ms| Noted { mark: Mark { place, is_soft, epoch, at_ms }, text: text.into() };
-        let hard = (self.hard > 0).then(|| noted(false, self.hard, 0));
+        let hard = (self.hard > 0).then(|| noted(false, self.hard, self.hard_ms));
         let softs = self.softs.iter().map(|(epoch, at)| noted(true, *epoch, millis(*at)));
         hard.into_iter().chain(softs).collect()
     }
