@@ -285,6 +285,13 @@ impl Cache {
         self.in_service.load().placed.iter().map(|placed| Arc::clone(&placed.own)).collect()
     }
 
+    /// The name of the site that has this host.
+    fn site_of(&self, host: &str) -> Option<SiteName> {
+        let in_service = self.in_service.load();
+        let place = in_service.sites.find(host)?;
+        Some(in_service.placed[place].own.site.name.clone())
+    }
+
     /// The usual request fields that no site's rules look at.
     pub(crate) fn unheeded(&self) -> Unheeded {
         self.in_service.load().unheeded

@@ -92,10 +92,29 @@ impl Cache {
     /// Purges them all. How many stored responses that took, where it is known.
     pub(crate) fn purge(&self, scopes: &[Scope], mode: Mode) -> Option<usize> {
         let now = self.clock.now();
+        if mode == Mode::Hard {
+            scopes.iter().for_each(|scope| self.forget_texts(scope));
+        }
         // Each is purged, also behind one that is not counted.
         let taken: Vec<Option<usize>> =
             scopes.iter().map(|scope| self.store.purge(scope, mode, now)).collect();
         taken.into_iter().sum()
+    }
+
+    /// Dictionaries are no answers: whoever has one answered shorter has proved to have it. So those of a URL or a tag stay, for a
+    /// new version is told by them, and they go with all that there is, or with all of a site.
+    fn forget_texts(&self, scope: &Scope) {
+        let texts = &self.flights.dictionaries;
+        match scope {
+            Scope::All => texts.forget(|_| true),
+            Scope::Site(site) => {
+                texts.forget(|origin| {
+                    let host = origin.parse::<Uri>().ok().and_then(|uri| Some(uri.host()?.to_owned()));
+                    host.is_some_and(|host| self.site_of(&host).is_some_and(|its| its == *site))
+                });
+            }
+            Scope::Key(_) | Scope::Url(_) | Scope::Prefix(_) | Scope::Pattern(_) | Scope::Tag { .. } => {}
+        }
     }
 
     /// Waits until the purges so far outlive a crash. The disks where they do not, or not soon: a restart could bring

@@ -16,6 +16,7 @@ mod text;
 
 use std::collections::HashSet;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -45,6 +46,8 @@ pub struct Dictionaries {
     workers: Arc<Semaphore>,
     /// Names of answers that are being made.
     under_way: Mutex<HashSet<Name>>,
+    /// Texts were forgotten: those in files that were not read yet may be among them.
+    has_forgotten: AtomicBool,
     /// The one text that is being held again.
     again: Arc<Semaphore>,
 }
@@ -114,6 +117,7 @@ impl Dictionaries {
             queue: Arc::new(Semaphore::new(MOST_JOBS)),
             workers: Arc::new(Semaphore::new(WORKERS)),
             under_way: Mutex::default(),
+            has_forgotten: AtomicBool::new(false),
             again: Arc::new(Semaphore::new(1)),
         })
     }
@@ -250,6 +254,18 @@ impl Dictionaries {
         drop(turn);
     }
 
+    /// Forgets all texts of these origins (scheme, host and port), also those in files.
+    pub(crate) fn forget(&self, is_one: impl Fn(&str) -> bool) {
+        self.has_forgotten.store(true, Ordering::SeqCst);
+        let mut held = self.lock();
+        let were_some = held.forget(is_one);
+        self.metrics.dictionaries_are(held.size());
+        drop(held);
+        if were_some {
+            self.kept.compare();
+        }
+    }
+
     fn hold(&self, name: Name, bytes: Option<Bytes>) {
         let text = match (&name, &bytes) {
             (Name::Text(origin, hash), Some(bytes)) => {
@@ -265,7 +281,8 @@ impl Dictionaries {
     /// Holds a text that was kept in a file; whether there was room for it.
     fn hold_kept(&self, text: Text) -> bool {
         let name = Name::Text(text.origin, text.hash);
-        text.bytes.len() as u64 <= self.most_text && self.put(name, Some(text.bytes))
+        let is_known = !self.has_forgotten.load(Ordering::SeqCst);
+        is_known && text.bytes.len() as u64 <= self.most_text && self.put(name, Some(text.bytes))
     }
 
     /// As many texts, and bytes of them, as there can be room for.

@@ -65,7 +65,7 @@ async fn has_both(rig: &Rig, version: &AtomicUsize) {
     get(rig, HTTPS).await.assert_forwarded();
     rig.until("verge_edge_dictionaries", 1).await;
     version.store(2, Ordering::Relaxed);
-    rig.ask("/purge", "{\"all\": true}").await;
+    rig.ask("/purge", "{\"url\": \"https://site.test/js/app.js\"}").await;
     get(rig, HTTPS).await.assert_forwarded();
     rig.until("verge_edge_dictionaries", 2).await;
 }
@@ -155,7 +155,7 @@ async fn a_client_that_has_the_last_version_gets_the_difference_after_a_restart_
     let rig = start().await;
     rig.until("verge_edge_dictionaries", 1).await;
     version.store(2, Ordering::Relaxed);
-    rig.ask("/purge", "{\"all\": true}").await;
+    rig.ask("/purge", "{\"url\": \"https://site.test/js/app.js\"}").await;
     get(&rig, HTTPS).await.assert_forwarded();
     rig.until("verge_edge_dictionaries", 2).await;
     let got = get(&rig, &format!("{HTTPS}{ACCEPT}{}", has(1))).await;

@@ -103,6 +103,13 @@ impl Held {
         (has_room, gone)
     }
 
+    /// Holds nothing of these origins any more. Whether it did.
+    pub(super) fn forget(&mut self, is_one: impl Fn(&str) -> bool) -> bool {
+        let gone: Vec<Name> = self.entries.keys().filter(|name| is_one(name.origin())).cloned().collect();
+        gone.iter().for_each(|name| self.remove(name));
+        !gone.is_empty()
+    }
+
     /// The texts among them.
     pub(super) fn texts(&self) -> Vec<Text> {
         let text = |(name, entry): (&Name, &Entry)| match (name, &entry.bytes) {

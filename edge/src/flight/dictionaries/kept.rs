@@ -86,6 +86,14 @@ impl Kept {
         self.send(Order::Forget(origin, hash));
     }
 
+    /// Many are no longer held.
+    pub(super) fn compare(&self) {
+        if let Some(way) = &self.0 {
+            way.is_lost.store(true, Ordering::SeqCst);
+        }
+        self.send(Order::Compare);
+    }
+
     /// Where the thread is late, it compares its files with what is held once it is not.
     fn send(&self, order: Order) {
         if let Some(way) = &self.0

@@ -168,9 +168,27 @@ async fn however_many_texts_were_kept_the_files_are_those_that_are_held() {
 }
 
 #[tokio::test]
+async fn what_is_forgotten_is_neither_held_nor_in_a_file_nor_read_by_the_next_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let (own, store) = dictionaries(64 << 20, Some(folder.path()));
+    let (one, other) = (object(&store, &script(1)), object(&store, &script(2)));
+    own.describe(&here(), &one).await.unwrap();
+    own.describe(&"https://b.test".into(), &other).await.unwrap();
+    until("both are kept", || files(folder.path()) == 2).await;
+    own.forget(|origin| origin == &*here());
+    assert_eq!(own.texts().len(), 1);
+    until("the file is removed", || files(folder.path()) == 1).await;
+    drop((own, one, other));
+    let (own, _store) = dictionaries(64 << 20, Some(folder.path()));
+    own.forget(|_| true);
+    until("the other is not taken in", || files(folder.path()) == 0).await;
+    assert!(own.texts().is_empty());
+}
+
+#[tokio::test]
 async fn no_file_is_written_once_the_disk_is_not_this_processs_any_more() {
     let folder = tempfile::tempdir().unwrap();
-    let (path, is_ours) = (folder.path().to_owned(), Arc::new(std::sync::atomic::AtomicBool::new(true)));
+    let (path, is_ours) = (folder.path().to_owned(), Arc::new(AtomicBool::new(true)));
     let store = Store::new(&Bounds {
         memory_bytes: 64 << 20,
         eviction: Eviction::S3Fifo,
@@ -180,12 +198,12 @@ async fn no_file_is_written_once_the_disk_is_not_this_processs_any_more() {
     let ours = Arc::clone(&is_ours);
     let looked = move || {
         let _ = asked.send(());
-        ours.load(std::sync::atomic::Ordering::SeqCst).then(|| path.clone())
+        ours.load(Ordering::SeqCst).then(|| path.clone())
     };
     let own = Dictionaries::new(store.fills(), Metrics::default(), Some(looked));
     own.describe(&here(), &object(&store, &script(1))).await.unwrap();
     until("it is kept", || files(folder.path()) == 1).await;
-    is_ours.store(false, std::sync::atomic::Ordering::SeqCst);
+    is_ours.store(false, Ordering::SeqCst);
     while told.try_recv().is_ok() {}
     own.describe(&here(), &object(&store, &script(2))).await.unwrap();
     own.kept.forget(here(), text::hash(script(1).as_bytes()));
