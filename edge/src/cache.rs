@@ -31,7 +31,7 @@ use crate::policy::{dictionary, encoding};
 use crate::site::SiteName;
 use crate::site::access::Credentials;
 use crate::site::cms;
-use crate::site::key::{Key, key};
+use crate::site::key::{Key, KeyRules, key};
 use crate::site::route::Route;
 use crate::site::rules::Bypassed;
 use crate::site::signed::Rejected;
@@ -78,6 +78,15 @@ impl InService {
         let unheeded = Unheeded::of(sites.all());
         let asks_for_signatures = sites.all().iter().any(|site| !site.signed.paths.is_empty());
         Self { sites, placed, unheeded, asks_for_signatures }
+    }
+
+    /// The rules of keys, where they are not the usual ones.
+    fn key_rules(&self) -> String {
+        let parts = self.placed.iter().flat_map(Placed::all).map(|part| &part.site);
+        let own = parts.filter(|site| site.key != KeyRules::default());
+        let mut rules: Vec<String> = own.map(|site| format!("{:?} {:?}\n", site.part(), site.key)).collect();
+        rules.sort_unstable();
+        rules.concat()
     }
 
     /// All groups of origins: those of sites and routes, their parents and their canaries.
@@ -200,6 +209,7 @@ impl Cache {
         };
         let placed = sites.all().iter().map(place).collect();
         let next = Arc::new(InService::new(sites, placed));
+        self.store.keys_are_by(&next.key_rules());
         self.edition.change(|| self.in_service.store(Arc::clone(&next)));
         Origins::replace(before.origins(), next.origins());
     }

@@ -36,6 +36,7 @@ pub mod reading;
 pub mod ready;
 pub mod recency;
 pub mod replay;
+mod settings;
 mod table;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -127,6 +128,7 @@ impl Store {
         let (tag_fields, first) = (bounds.tag_fields.clone(), disks.first_epoch());
         let marks = purge::most_marks(bounds.memory_bytes, disks.most_files());
         let purges = Purges::new(marks, tag_fields, first, disks.hash_key());
+        disks.remember(&purges.settings());
         disks.begin(&purges, shares.fills_bytes, shares.large_bytes());
         Self {
             objects,
@@ -320,7 +322,7 @@ impl Store {
             _ => None,
         };
         let mut on_disk = self.purge_disks(scope, mode, now);
-        if let Some(url) = self.with_queries(scope) {
+        if let Some(url) = self.all_of_url(scope) {
             on_disk += self.purge_disks(&url, mode, now);
         }
         let in_memory = self.purge_memory(scope, mode, now)?;
@@ -355,14 +357,6 @@ impl Store {
         self.keeps_queries.store(true, Ordering::Release);
     }
 
-    /// All keys of a URL, where one of them is to be purged and others may be there.
-    fn with_queries(&self, scope: &Scope) -> Option<Scope> {
-        match scope {
-            Scope::Key(key) if self.keeps_queries.load(Ordering::Acquire) => Some(Scope::Url(key.clone())),
-            _ => None,
-        }
-    }
-
     fn expire(&self, key: &Key, now: SystemTime) -> usize {
         let (fresh, _) = self.change_alone(key, |present| {
             let stale: Variants = present.iter().map(|object| Arc::new(object.expired(now))).collect();
@@ -385,7 +379,7 @@ impl Store {
         now: SystemTime,
     ) -> Option<Ticket> {
         let subject = Subject { key, site, headers: Some(headers) };
-        let url = self.with_queries(scope);
+        let url = self.all_of_url(scope);
         let scope = url.as_ref().unwrap_or(scope);
         let _alone = self.key_locks.take(key);
         let (ticket, advanced) = Purges::supersede(&self.purges, ticket, scope, &subject, now);

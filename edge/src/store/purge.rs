@@ -8,6 +8,7 @@
 //! gone than was purged, never less.
 
 mod marks;
+mod settings;
 #[cfg(test)]
 mod tests;
 
@@ -20,7 +21,7 @@ use std::time::SystemTime;
 
 use http::HeaderMap;
 
-use super::disk::hash::HashKey;
+use super::disk::hash::{HashKey, Hashed};
 use super::disk::journal::Noted;
 use super::disk::record::Mark;
 use super::epoch::Epoch;
@@ -32,6 +33,7 @@ use crate::site::tags::TagFields;
 pub(super) use marks::Subject;
 pub use marks::{MAX_PREFIX_BYTES, Mode};
 use marks::{Marks, Name, Standing, millis};
+use settings::Settings;
 
 /// The responses that a purge covers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,6 +64,7 @@ pub enum Scope {
 pub struct Purges {
     /// The epoch of the last mark.
     marked: AtomicU64,
+    hash_key: HashKey,
     state: Mutex<State>,
 }
 
@@ -73,6 +76,7 @@ struct State {
     timed: Marks,
     /// The last of those times.
     timed_until: u64,
+    settings: Settings,
     /// The epoch of the last mark, shared by all that began in it.
     birth: Arc<u64>,
     /// The epochs that something may still be from, oldest first.
@@ -144,10 +148,12 @@ impl Purges {
     /// epochs.
     pub(super) fn new(marks: usize, tag_fields: TagFields, first: u64, hash_key: HashKey) -> Arc<Self> {
         let birth = Arc::new(first);
+        let settings = Settings::new(setting(hash_key, TAG_FIELDS, &format!("{:?}", tag_fields.names())));
         let state = State {
             now: first,
             timed: Marks::new(marks.min(MAX_TIMED), tag_fields.clone(), hash_key),
             timed_until: 0,
+            settings,
             marks: Marks::new(marks, tag_fields, hash_key),
             births: [Arc::downgrade(&birth)].into(),
             birth,
@@ -158,7 +164,7 @@ impl Purges {
             running: BTreeMap::new(),
             begun: 0,
         };
-        Arc::new(Self { marked: AtomicU64::new(first), state: Mutex::new(state) })
+        Arc::new(Self { marked: AtomicU64::new(first), hash_key, state: Mutex::new(state) })
     }
 
     pub(super) fn begin(this: &Arc<Self>) -> Ticket {
@@ -212,6 +218,7 @@ impl Purges {
     /// keeps the marks after it, as long as the guard lives.
     pub(super) fn restore(&self, noted: &[Noted], floor: u64, births: &[u64]) -> Vec<Arc<u64>> {
         let state = &mut *self.lock();
+        let noted = &state.settings.take(noted, &state.marks);
         let place = |noted: &Noted| (noted.mark.epoch, noted.mark.place, noted.mark.is_soft);
         let mut all = [state.marks.all(), noted.to_vec()].concat();
         all.sort_by_key(|noted| noted.mark.epoch);
@@ -234,7 +241,29 @@ impl Purges {
     /// The marks there are, and the epoch from before which everything is gone.
     pub(super) fn snapshot(&self) -> (Vec<Noted>, u64) {
         let state = self.lock();
-        (state.marks.all(), state.marks.floor())
+        ([state.settings.noted(), state.marks.all()].concat(), state.marks.floor())
+    }
+
+    /// From now on keys are made by the rules that this text stands for. Whether that is new.
+    pub(super) fn keys_are_by(&self, rules: &str) -> bool {
+        let state = &mut *self.lock();
+        let hash = setting(self.hash_key, KEY_RULES, rules);
+        let before = state.settings.keys();
+        // What begins before the next mark counts as begun before this.
+        state.settings.keys_are(state.now + u64::from(before.is_some()), hash);
+        before != Some(hash)
+    }
+
+    /// The settings, as journals have them.
+    pub(super) fn settings(&self) -> Vec<Noted> {
+        self.lock().settings.noted()
+    }
+
+    /// Whether something may be stored under a key that the rules of now do not make.
+    pub(super) fn has_other_keys(&self) -> bool {
+        let state = &mut *self.lock();
+        let oldest = state.oldest_birth();
+        state.settings.has_other_keys(oldest)
     }
 
     /// The epoch of the last mark.
@@ -307,6 +336,15 @@ impl Purges {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// The hash of a setting.
+fn setting(hash_key: HashKey, kind: u8, text: &str) -> u64 {
+    hash_key.of(&[Hashed::Kind(kind), Hashed::Text(text.as_bytes())])
+}
+
+/// Kinds of hashes, beside those of names.
+const TAG_FIELDS: u8 = 9;
+const KEY_RULES: u8 = 10;
 
 /// The marks that a store of so many bytes has room for, over disks of so many files.
 pub(super) fn most_marks(memory_bytes: u64, files: u64) -> usize {

@@ -4,6 +4,7 @@
 
 mod large;
 mod listing;
+mod settings;
 mod turn;
 
 use std::cell::Cell;

@@ -232,6 +232,11 @@ impl Marks {
         all
     }
 
+    /// The place of marks that cover everything.
+    pub(super) fn everything(&self) -> Where {
+        Where::Named(self.hash(&Name::All))
+    }
+
     /// Responses from before this are gone.
     pub(super) fn floor(&self) -> u64 {
         self.floor

@@ -405,3 +405,57 @@ fn purges_of_an_earlier_process_cover_what_is_from_before_them() {
         assert_eq!(standing("/x", "a", "u"), Standing::Good);
     }
 }
+
+#[test]
+fn a_key_goes_with_its_url_as_long_as_something_from_under_other_rules_is_left() {
+    let (old, new) = (key("http://a/x", "1"), key("http://a/x", ""));
+    let store = store();
+    store.keys_are_by("tenant");
+    let ticket = store.begin();
+    assert_eq!(store.put(&old, object("t", "a", &ticket), None, &ticket), Put::Kept);
+    drop(ticket);
+    store.keys_are_by("tenant");
+    assert!(!store.purges.has_other_keys());
+    store.keys_are_by("");
+    store.purge(&Scope::Key(new.clone()), Mode::Hard, at(1));
+    store.keys_are_by("tenant");
+    assert!(store.get(&old, &"a".into()).is_empty());
+    store.keys_are_by("");
+    store.purge(&Scope::All, Mode::Hard, at(2));
+    assert!(!store.purges.has_other_keys(), "nothing is from before");
+    let before = store.epoch();
+    store.purge(&Scope::Key(new), Mode::Hard, at(3));
+    assert_eq!(store.epoch(), before, "no mark");
+}
+
+#[test]
+fn purges_of_tags_cover_everything_once_the_fields_with_tags_are_others() {
+    let with = |name: &'static str, first| {
+        let names = vec![http::HeaderName::from_static(name)];
+        Purges::new(MAX_MARKS, TagFields::new(names), first, HashKey([5; 16]))
+    };
+    let first = with("cache-tag", 1 << 40);
+    let ticket = Purges::begin(&first);
+    let born = **ticket.epoch().birth();
+    let noted = first.settings();
+    let soft = first.advance(&Scope::Tag { tag: "t".into(), site: None }, Mode::Soft, at(9)).noted;
+    let (snapshot, _) = first.snapshot();
+    for told in [[noted, soft].concat(), snapshot] {
+        for (fields, expected) in [("cache-tag", None), ("x-other", Some(Mode::Soft))] {
+            let next = with(fields, 2 << 40);
+            let births = next.restore(&told, 0, &[born]);
+            let made = object("u", "a", &Purges::begin(&next));
+            let epoch = Epoch::new(Arc::clone(&births[0]), born, 0);
+            let old = Object::new(made.entry.clone(), Arc::clone(&made.body), "a".into(), epoch);
+            let standing = next.lock().standing(&key("http://a/x", ""), &"a".into(), &old);
+            assert_eq!(standing == Standing::StaleSince(at(9)), expected.is_some(), "{fields}");
+            // The one after it knows that, too.
+            let (again, _) = next.snapshot();
+            let last = with(fields, 3 << 40);
+            last.restore(&again, 0, &[born]);
+            let standing = last.lock().standing(&key("http://a/x", ""), &"a".into(), &old);
+            assert_eq!(standing == Standing::StaleSince(at(9)), expected.is_some(), "{fields} again");
+        }
+    }
+    drop(ticket);
+}
