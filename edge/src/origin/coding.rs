@@ -29,7 +29,7 @@ pub(super) fn coding(headers: &HeaderMap) -> Coding {
     }
     // RFC 9110 §5.6.1: an element without a byte is none. hyper takes chunks off where the last one of all has the name.
     let names = lines.iter().flat_map(|line| line.split(',')).map(str::trim);
-    let last_is_empty = names.clone().last() == Some("");
+    let last_is_empty = names.clone().next_back() == Some("");
     let names: Vec<&str> = names.filter(|name| !name.is_empty()).collect();
     if last_is_empty && names.iter().any(|name| is_coding(name)) {
         return Coding::Foreign;
