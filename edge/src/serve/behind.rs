@@ -1,11 +1,10 @@
 //! Requests on connections that are left once another process has taken over. Its cache is the one that everybody purges: a
 //! request here is answered by the origin, and the other process hears of what it changes or purges.
 
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderValue, StatusCode, Uri, header};
 
 use super::answer::Answer;
 use super::exchange::Exchange;
-use super::pass;
 use crate::cache::behind::Order;
 use crate::cache::{Cache, PurgeRequest};
 use crate::http::head::ResponseHead;
@@ -27,11 +26,16 @@ pub(super) fn is_refused(cache: &Cache, exchange: &Exchange<'_>) -> bool {
 }
 
 /// Has the process that has taken over drop what an unsafe request has made wrong (RFC 9111 §4.4).
-pub(super) async fn invalidate(cache: &Cache, exchange: &Exchange<'_>, head: &ResponseHead) {
+pub(super) async fn invalidate(
+    cache: &Cache,
+    exchange: &Exchange<'_>,
+    head: &ResponseHead,
+    changed: impl FnOnce() -> Vec<Uri>,
+) {
     if !cache.has_left() {
         return;
     }
-    let changed = pass::changed(exchange, head).iter().map(ToString::to_string).collect();
+    let changed = changed().iter().map(ToString::to_string).collect();
     let site = Some(exchange.site.site.name.as_str().to_owned());
     let of_group = |tag: String| {
         // No purge names a tag with a `*`: then all of the site goes.

@@ -43,7 +43,7 @@ pub(super) async fn pass(
         Ok(answered) => {
             let head = head_of(&answered);
             let superseding = invalidate(cache, exchange, &answered, &head, &ticket);
-            behind::invalidate(cache, exchange, &head).await;
+            behind::invalidate(cache, exchange, &head, || changed(exchange, &head)).await;
             match superseding {
                 Some(ticket) if !cache.has_left() && is_kept(exchange, &answered, &head) => {
                     keep(cache, exchange, answered, ticket, why).await

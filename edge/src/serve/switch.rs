@@ -6,7 +6,7 @@ use super::answer::{self, Answer};
 use super::behind;
 use super::body::Body;
 use super::exchange::Exchange;
-use super::pass::{as_sent, invalidate};
+use super::pass::{as_sent, changed, invalidate};
 use super::passed::{head_of, passed};
 use super::service::Service;
 use super::tunnel::Tunnel;
@@ -45,7 +45,7 @@ pub(super) async fn switch(
     let head = head_of(&answered);
     if head.status != StatusCode::SWITCHING_PROTOCOLS {
         invalidate(cache, exchange, &answered, &head, &ticket);
-        behind::invalidate(cache, exchange, &head).await;
+        behind::invalidate(cache, exchange, &head, || changed(exchange, &head)).await;
         return match key.filter(|_| head.status.is_success()) {
             Some(_) => unproved(cache),
             None => passed(cache, exchange, answered, why, None),

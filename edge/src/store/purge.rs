@@ -249,7 +249,7 @@ impl Purges {
         let state = &mut *self.lock();
         let hash = setting(self.hash_key, KEY_RULES, rules);
         let before = state.settings.keys();
-        // What begins before the next mark counts as begun before this.
+        // A fetch that begins before the next mark counts as begun before this.
         state.settings.keys_are(state.now + u64::from(before.is_some()), hash);
         before != Some(hash)
     }
@@ -397,7 +397,7 @@ impl State {
         }
     }
 
-    /// Purges have times of their own, in their order. What was asked for in the same millisecond is covered.
+    /// Purges have times of their own, in their order. They cover a response that was asked for in the same millisecond.
     fn next_time(&mut self, at_ms: u64) -> u64 {
         self.timed_until = at_ms.max(self.timed_until).saturating_add(1);
         self.timed_until

@@ -5,8 +5,8 @@ use std::sync::atomic::Ordering;
 use super::{Scope, Store};
 
 impl Store {
-    /// From now on keys are made by the rules that this text stands for. What was stored under others may still be there, and is
-    /// purged with its URL.
+    /// From now on keys are made by the rules that this text stands for. A response that was stored under others may still be
+    /// there, and is purged with its URL.
     pub fn keys_are_by(&self, rules: &str) {
         if self.purges.keys_are_by(rules) {
             self.disks.remember(&self.purges.settings());

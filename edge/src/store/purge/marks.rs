@@ -363,7 +363,7 @@ impl Purged {
                     return Vec::new();
                 }
                 let Some((oldest, at)) = self.softs.pop_front() else { return Vec::new() };
-                // What is from between the two is stale as of the first: its freshness ended, if somewhat early.
+                // A response from between the two is stale as of the first: its freshness ended, if somewhat early.
                 if let Some((_, next)) = self.softs.front_mut() {
                     *next = at.min(*next);
                 }
