@@ -26,7 +26,6 @@ pub mod pool;
 pub mod quorum;
 pub mod rtt;
 pub mod rules;
-pub mod unfollowed;
 
 pub use pool::{Pool, Pools};
 pub use rules::{Rules, Settings};

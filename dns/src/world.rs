@@ -1,7 +1,9 @@
 //! Everything that answers depend on, as one immutable value that a reload replaces as a whole.
 
+mod unfollowed;
 mod unsteered;
 
+pub(crate) use self::unfollowed::Unfollowed;
 pub use self::unsteered::unsteered;
 
 use std::collections::{HashMap, HashSet};

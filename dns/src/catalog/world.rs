@@ -8,10 +8,9 @@ use super::report::{State, ZoneReport};
 use crate::name::Name;
 use crate::steer::Pools;
 use crate::steer::hints::targets;
-use crate::steer::unfollowed::Unfollowed;
 use crate::transfer::Versions;
 use crate::view::View;
-use crate::world::{Guard, World};
+use crate::world::{Guard, Unfollowed, World};
 use crate::zone::privacy::is_internal_zone;
 use crate::zone::set::{Served, Zones};
 

@@ -361,7 +361,7 @@ async fn a_drain_frees_every_port() {
     let site = Site::new();
     let running = site.start(&format!("{CONFIG}\n[admin]\nlisten = \"127.0.0.1:0\"\n")).await;
     let Listening { outside, inside, admin, .. } = running.listening().clone();
-    // Who has asked nothing yet would be waited for.
+    // The server would wait for a client that has asked nothing yet.
     let mut idle = connect(outside[0]);
     send_tcp(&mut idle, &question("www.example.com"));
     read_tcp(&mut idle);

@@ -109,7 +109,7 @@ fn of_record<'p>(pools: &'p Pools, owner: &[u8], rdata: &[u8]) -> [Option<&'p Po
 }
 
 /// The name that a record leads to, in lower-case wire form.
-pub(super) fn target(owner: &[u8], rdata: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn target(owner: &[u8], rdata: &[u8]) -> Option<Vec<u8>> {
     match rdata.get(2..).and_then(|rest| rest.get(..name::wire_len(rest)?))? {
         // In service mode "." is the owner itself (RFC 9460 §2.5.2).
         [0] => Some(owner.to_vec()),
@@ -133,7 +133,7 @@ pub fn targets(zone: &Zone) -> Vec<Name> {
 }
 
 /// The HTTPS and SVCB records of a zone that have hints.
-pub(super) fn hinted(zone: &Zone) -> impl Iterator<Item = u32> {
+pub(crate) fn hinted(zone: &Zone) -> impl Iterator<Item = u32> {
     zone.order().others().iter().copied().filter(|at| {
         let record = zone.record(*at);
         matches!(record.rtype, Type::HTTPS | Type::SVCB)
@@ -142,7 +142,7 @@ pub(super) fn hinted(zone: &Zone) -> impl Iterator<Item = u32> {
 }
 
 /// The node whose records a name leads to, as answers follow it; none if it leads out of the zones, into a delegation, or to nothing.
-pub(super) fn end<'v>(zones: &'v Zones, name: &Name) -> Option<Node<'v>> {
+pub(crate) fn end<'v>(zones: &'v Zones, name: &Name) -> Option<Node<'v>> {
     let mut name = name.as_wire().to_vec();
     for _ in 0..=MOST_FOLLOWED {
         let Some((_, Served::Zone(tree))) = zones.find(&name, Type::A) else { return None };

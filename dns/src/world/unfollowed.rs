@@ -3,11 +3,11 @@
 
 use std::net::IpAddr;
 
-use super::hints::{end, hinted, target};
-use super::pool::is_signed;
-use super::{Pool, Pools};
 use crate::name::Name;
 use crate::rtype::Type;
+use crate::steer::hints::{end, hinted, target};
+use crate::steer::pool::is_signed;
+use crate::steer::{Pool, Pools};
 use crate::view::View;
 use crate::zone::hash::HashMap;
 use crate::zone::set::Served;
@@ -21,13 +21,13 @@ struct Side<'v> {
 }
 
 /// The views, as far as they have pools.
-pub struct Unfollowed<'v> {
+pub(crate) struct Unfollowed<'v> {
     sides: Vec<Side<'v>>,
 }
 
 impl<'v> Unfollowed<'v> {
     /// Of the views of one world.
-    pub fn of(views: [&'v View; 2]) -> Self {
+    pub(crate) fn of(views: [&'v View; 2]) -> Self {
         let members = |pools: &'v Pools| {
             pools
                 .iter()
