@@ -33,7 +33,7 @@ impl Pools {
     }
 
     /// Whether a record of this owner leads to a pool that has this address.
-    pub(super) fn leads(&self, owner: &[u8], rdata: &[u8], address: IpAddr) -> bool {
+    pub(crate) fn leads(&self, owner: &[u8], rdata: &[u8], address: IpAddr) -> bool {
         of_record(self, owner, rdata).into_iter().flatten().any(|pool| pool.has(address))
     }
 
