@@ -51,7 +51,7 @@ static ROUTES: [Route; 19] = [
     at("/export", GET, Access::Token, &[200]),
     at("/import", PUT, Access::Token, &[200, 400]),
     at("/push", PUT, Access::Token, &[200, 400, 404, 409, 413, 422, 503, 507]),
-    at("/purge", "POST", Access::Token, &[200, 400, 404, 413, 429]),
+    at("/purge", "POST", Access::Token, &[200, 400, 404, 413, 429, 503]),
     at("/explain", "POST", Access::Token, &[200, 400, 404, 413]),
     at("/objects", "POST", Access::Token, &[200, 400, 413]),
     at("/reload", "POST", Access::Token, &[200, 413, 422]),
