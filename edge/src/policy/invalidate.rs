@@ -18,7 +18,9 @@ pub fn invalidates(request: &RequestHead, response: &ResponseHead) -> Vec<Uri> {
     let mut uris = vec![request.uri.clone()];
     if matches!(request.method.as_str(), "MOVE" | "COPY") {
         // RFC 4918 §10.3: what they write is there, as what a PUT writes is at its target.
-        uris.extend(destination(request));
+        // With two of them nobody knows which an origin took: both go.
+        let written = named(request, &request.headers, &DESTINATION);
+        uris.extend(written.filter(|uri| same_origin(uri, &request.uri)));
     }
     for name in [header::LOCATION, header::CONTENT_LOCATION] {
         // RFC 9111 §4.4: another origin's URIs are not for this one to drop.
@@ -30,7 +32,7 @@ pub fn invalidates(request: &RequestHead, response: &ResponseHead) -> Vec<Uri> {
 /// The URI that a MOVE or COPY writes to (RFC 4918 §10.3).
 pub const DESTINATION: HeaderName = HeaderName::from_static("destination");
 
-/// The URI that the [`DESTINATION`] of a request names, if it is of the same origin.
+/// The URI that the [`DESTINATION`] of a request names, if it is of the same origin and the only one.
 pub fn destination(request: &RequestHead) -> Option<Uri> {
     let mut named = named(request, &request.headers, &DESTINATION);
     named.next().filter(|uri| same_origin(uri, &request.uri) && named.next().is_none())
@@ -157,6 +159,24 @@ mod tests {
             "http://",
         ] {
             check("POST", 201, &[("location", foreign)], &[target]);
+        }
+    }
+
+    #[test]
+    fn each_destination_of_the_same_origin_goes_also_where_there_are_two() {
+        let target = "http://a.example/d/p?q";
+        for (fields, expected) in [
+            (&["/x"][..], &[target, "http://a.example/x"][..]),
+            (&["/x", "y"], &[target, "http://a.example/x", "http://a.example/d/y"]),
+            (&["http://b.example/x", "/x"], &[target, "http://a.example/x"]),
+        ] {
+            let fields: Vec<_> = fields.iter().map(|value| ("destination", *value)).collect();
+            for (method, expected) in [("MOVE", expected), ("COPY", expected), ("PUT", &[target])] {
+                let asked = request(method, target, &fields);
+                let found: Vec<String> =
+                    invalidates(&asked, &response(201, &[])).iter().map(ToString::to_string).collect();
+                assert_eq!(found, expected, "{method} {fields:?}");
+            }
         }
     }
 
