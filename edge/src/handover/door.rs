@@ -13,9 +13,9 @@ use tokio::sync::mpsc;
 
 use super::folder::{HandoverError, SOCKET, prepare};
 use super::handed::{Handed, Listener, Setting};
-use super::line::{Line, MAX_DESCRIPTORS, PATIENCE};
+use super::line::{Line, MAX_DESCRIPTORS, PATIENCE, Written};
 use super::message::{Described, Message, Row, VERSION};
-use crate::cache::behind::Errand;
+use crate::cache::behind::{Done, Errand};
 
 /// The process that hands over, and leaves.
 pub(crate) trait Offer: Send + 'static {
@@ -112,7 +112,13 @@ fn run(mut line: Line, mut errands: mpsc::Receiver<Errand>) {
         return;
     }
     while let Some(Errand { order, done }) = errands.blocking_recv() {
-        let told = line.send(&Message::Purge(order), &[]).and_then(|()| line.receive());
+        // The others' are not to end with it.
+        let Some(written) = Written::of(&Message::Purge(order)) else {
+            tracing::warn!(target: "verge_edge::handover", "a purge is too long to tell the process that has taken over");
+            drop(done.send(Done::default()));
+            continue;
+        };
+        let told = line.send_written(&written, &[]).and_then(|()| line.receive());
         match told {
             // The one who asked may have gone.
             Ok((Message::Purged(result), _)) => drop(done.send(result)),
@@ -208,7 +214,7 @@ mod tests {
 
     use super::super::predecessor::Predecessor;
     use super::*;
-    use crate::cache::behind::{Done, Order, way};
+    use crate::cache::behind::{Order, way};
 
     struct Nothing;
 
@@ -273,10 +279,18 @@ mod tests {
             let done = |order: Order| Done { purged: Some(order.changed.len()), ..Done::default() };
             before.hear(done);
         });
-        let (done, is_done) = oneshot::channel();
-        let order = Order { changed: vec!["http://a.test/".to_owned()], ..Order::default() };
-        way.blocking_send(Errand { order, done }).unwrap();
-        assert_eq!(is_done.blocking_recv().unwrap().purged, Some(1));
+        let ask = |changed: Vec<String>| {
+            let (done, is_done) = oneshot::channel();
+            way.blocking_send(Errand { order: Order { changed, ..Order::default() }, done }).unwrap();
+            is_done.blocking_recv().unwrap()
+        };
+        assert_eq!(ask(vec!["http://a.test/".to_owned()]).purged, Some(1));
+        // What is too long ends nothing but itself.
+        assert_eq!(
+            ask((0..20_000).map(|number| format!("http://a.test/{number}")).collect()),
+            Done::default()
+        );
+        assert_eq!(ask(vec!["http://a.test/".to_owned()]).purged, Some(1));
         drop(way);
         telling.join().unwrap();
         hearing.join().unwrap();

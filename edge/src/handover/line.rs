@@ -27,6 +27,22 @@ const LENGTH_BYTES: usize = 4;
 #[derive(Debug)]
 pub(super) struct Line(UnixStream);
 
+/// A message as the other end reads it.
+#[derive(Debug)]
+pub(super) struct Written(Vec<u8>);
+
+impl Written {
+    /// None: it is longer than what the other end takes.
+    pub(super) fn of(message: &Message) -> Option<Self> {
+        let text = serde_json::to_vec(message).expect("plain data is JSON");
+        (text.len() <= MAX_MESSAGE_BYTES).then_some(Self(text))
+    }
+}
+
+fn too_long() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "a message is too long")
+}
+
 impl Line {
     /// Over this stream, whose other end must be of the same user.
     pub(super) fn new(stream: UnixStream) -> io::Result<Self> {
@@ -51,9 +67,17 @@ impl Line {
         self.0.set_read_timeout(None)
     }
 
-    /// Sends a message, with descriptors beside it.
+    /// Sends a message, with descriptors beside it. Nothing is sent where it is too long.
     pub(super) fn send(&mut self, message: &Message, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
-        let text = serde_json::to_vec(message).expect("plain data is JSON");
+        self.send_written(&Written::of(message).ok_or_else(too_long)?, descriptors)
+    }
+
+    /// As [`Line::send`].
+    pub(super) fn send_written(
+        &mut self,
+        Written(text): &Written,
+        descriptors: &[BorrowedFd<'_>],
+    ) -> io::Result<()> {
         let length = u32::try_from(text.len()).map_err(io::Error::other)?.to_be_bytes();
         let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
         let mut beside = SendAncillaryBuffer::new(&mut space);
@@ -64,7 +88,7 @@ impl Line {
         let first = [IoSlice::new(&length)];
         let sent = retry_on_intr(|| sendmsg(&self.0, &first, &mut beside, SendFlags::NOSIGNAL))?;
         self.0.write_all(&length[sent..])?;
-        self.0.write_all(&text)
+        self.0.write_all(text)
     }
 
     /// The next message, and the descriptors beside it.
@@ -86,7 +110,7 @@ impl Line {
         self.0.read_exact(&mut length[read.bytes..])?;
         let length = u32::from_be_bytes(length) as usize;
         if length > MAX_MESSAGE_BYTES {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "a message is too long"));
+            return Err(too_long());
         }
         let mut text = vec![0; length];
         self.0.read_exact(&mut text)?;

@@ -81,8 +81,11 @@ mod tests {
         check(&Message::Refused { why: "no".to_owned() }, r#"{"refused":{"why":"no"}}"#);
         check(&Message::Ready { pid: 7 }, r#"{"ready":{"pid":7}}"#);
         check(&Message::Left, r#""left""#);
-        let order = Order { purges: Vec::new(), changed: vec!["http://a.test/".to_owned()] };
-        check(&Message::Purge(order), r#"{"purge":{"purges":[],"changed":["http://a.test/"]}}"#);
+        let order = Order { changed: vec!["http://a.test/".to_owned()], ..Order::default() };
+        check(
+            &Message::Purge(order),
+            r#"{"purge":{"purges":[],"changed":["http://a.test/"],"must_last":false}}"#,
+        );
         let done = Done { purged: Some(1), is_whole: true, until_restart_on: Vec::new() };
         check(&Message::Purged(done), r#"{"purged":{"purged":1,"is_whole":true,"until_restart_on":[]}}"#);
         let address = "192.0.2.1:443".parse().ok();

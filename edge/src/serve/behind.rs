@@ -1,6 +1,8 @@
 //! Requests on connections that are left once another process has taken over. Its cache is the one that everybody purges: a
 //! request here is answered by the origin, and the other process hears of what it changes or purges.
 
+use std::time::Duration;
+
 use http::{HeaderValue, StatusCode, Uri, header};
 
 use super::answer::Answer;
@@ -10,6 +12,9 @@ use crate::cache::{Cache, PurgeRequest};
 use crate::http::head::ResponseHead;
 use crate::metrics::Outcome;
 use crate::policy;
+
+/// A client whose request the origin has answered waits so long for the process that has taken over.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The answer to a purge, or to a request that may change something, of which the process that has taken over cannot hear:
 /// nothing was done, and the client may come again at once.
@@ -43,12 +48,13 @@ pub(super) async fn invalidate(
         PurgeRequest { tag, site: site.clone(), ..PurgeRequest::default() }
     };
     let purges = policy::invalidated_groups(&exchange.request, head).into_iter().map(of_group).collect();
-    let order = Order { purges, changed };
+    let order = Order { purges, changed, must_last: false };
     if order == Order::default() {
         return;
     }
-    let done = cache.purge_behind(order).await;
-    if done.is_none_or(|done| !done.is_whole) {
+    // One that is late still does it.
+    let done = tokio::time::timeout(PATIENCE, cache.purge_behind(order)).await;
+    if done.ok().flatten().is_none_or(|done| !done.is_whole) {
         tracing::warn!(target: "verge_edge::purge", uri = %exchange.request.uri, "the process that has taken over may still answer with what a request has changed: purge it there");
     }
 }
