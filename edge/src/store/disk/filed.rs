@@ -143,7 +143,7 @@ impl InFile for Filed {
         tokio::spawn(async move {
             let reads = Arc::clone(&self);
             let read = self.volume.reading(move || reads.read(buffer, at, end)).await;
-            match read.unwrap_or_else(|| Err(Bad::Io(io::ErrorKind::TimedOut.into()))) {
+            match read.unwrap_or_else(|| Err(Bad::Late)) {
                 Ok(bytes) if bytes.is_empty() => Err(Unread::Ended),
                 Ok(bytes) => {
                     self.volume.has_read(bytes.len());
@@ -153,6 +153,7 @@ impl InFile for Filed {
                     self.volume.found_bad(&self.put, &bad);
                     Err(match bad {
                         Bad::Io(error) => Unread::Io(error),
+                        Bad::Late => Unread::Io(io::ErrorKind::TimedOut.into()),
                         Bad::Corrupt => Unread::Changed,
                         Bad::Another | Bad::Headless | Bad::Missing | Bad::Gone => Unread::Ended,
                     })

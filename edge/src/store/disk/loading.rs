@@ -46,6 +46,8 @@ pub(super) enum Bad {
     Missing,
     /// Nor the folder.
     Gone,
+    /// The edge waits no longer: nothing is known of the file.
+    Late,
     Io(io::Error),
 }
 

@@ -273,7 +273,7 @@ impl Volume {
             Bad::Gone => return self.turn_off("its folder is gone".into(), false),
             Bad::Missing => Counters::add(&self.desk.counters.errors, 1),
             // A late read has said so itself, and the file may be as it was.
-            Bad::Io(error) if error.kind() == io::ErrorKind::TimedOut => return,
+            Bad::Late => return,
             Bad::Io(error) => {
                 self.desk.rest();
                 tracing::warn!(target: "verge_edge::disk", disk, file, %error, "cannot read a file: removed");
@@ -432,6 +432,20 @@ mod tests {
         assert!(volume.desk.admits(1, 1, 1, true), "one file is not what was written");
         volume.found_bad(&put, &Bad::Io(io::Error::other("EIO")));
         assert!(!volume.desk.admits(1, 1, 1, true));
+    }
+
+    #[test]
+    fn a_late_read_says_nothing_of_a_file_and_the_systems_own_time_out_does() {
+        let above = tempfile::tempdir().unwrap();
+        let volume = volume(above.path().join("cache"));
+        volume.desk.ready(None);
+        let put = Put { hash: 1, file: 1, birth: 1, blocks: 1, variant: 0, stale_secs: 0, edition: 0 };
+        volume.found_bad(&put, &Bad::Late);
+        assert!(volume.desk.admits(1, 1, 1, true));
+        let of_system = io::Error::from_raw_os_error(rustix::io::Errno::TIMEDOUT.raw_os_error());
+        assert_eq!(of_system.kind(), io::ErrorKind::TimedOut);
+        volume.found_bad(&put, &Bad::Io(of_system));
+        assert!(!volume.desk.admits(1, 1, 1, true), "the disk is left alone, and the file dropped");
     }
 
     #[test]
