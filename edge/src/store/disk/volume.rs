@@ -121,7 +121,9 @@ impl Volume {
         folder.sweep(u64::MAX, |_| false).into_result()?;
         self.identify(&folder, before.map_or(0, |before| before.generation))?;
         self.desk.forget_all();
-        self.desk.lock().may_have_orphans = false;
+        let mut state = self.desk.lock();
+        (state.may_have_orphans, state.has_left_files) = (false, false);
+        drop(state);
         *self.folder.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(folder));
         Ok(())
     }

@@ -32,7 +32,7 @@ fn remove(volume: &Volume, files: &[u64]) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 Counters::add(&volume.desk.counters.errors, 1);
                 // The sweep at the next start takes it.
-                volume.desk.lock().may_have_orphans = true;
+                volume.desk.lock().has_left_files = true;
             }
             _ => {}
         }
@@ -100,8 +100,10 @@ fn written(folder: &Folder, job: &Job) -> io::Result<Option<u64>> {
 }
 
 fn failed(volume: &Volume, folder: &Folder, job: &Job, error: &io::Error) {
-    // It may not be there, and the next sweep takes it if it is.
-    let _ = folder.discard(job.file);
+    // It may not be there, and the sweep at the next start takes it if it stays.
+    if folder.discard(job.file).is_err_and(|error| error.kind() != io::ErrorKind::NotFound) {
+        volume.desk.lock().has_left_files = true;
+    }
     volume.desk.failed(job, is_full(error));
     let before = volume.desk.counters.errors.load(Ordering::Relaxed);
     if volume.is_there() {
@@ -109,5 +111,33 @@ fn failed(volume: &Volume, folder: &Folder, job: &Job, error: &io::Error) {
     } else {
         // It may come back: a file system that was taken off.
         volume.turn_off(format!("its folder is gone: {error}"), false);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::super::circle::Circle;
+    use super::super::record::Identity;
+    use super::super::volume::Settings;
+    use super::*;
+
+    #[test]
+    fn a_file_that_could_not_be_removed_is_there_also_after_a_sweep_that_began_before() {
+        let above = tempfile::tempdir().unwrap();
+        let path = above.path().join("cache");
+        let settings = Settings { path: path.clone(), bytes: 1 << 20, files: 100, write_rate_bytes: 1 << 20 };
+        let (folder, _) = Folder::open(&path).unwrap();
+        let identity = Identity { version: 1, generation: 1, hash_key: [0; 16] };
+        let volume = Volume::new(settings, identity, Some(folder), &Circle::new(1));
+        // A folder is in its place.
+        fs::create_dir_all(path.join("1/00/0000000000000001")).unwrap();
+        remove(&volume, &[1]);
+        // The sweep ends.
+        volume.desk.lock().may_have_orphans = false;
+        assert!(!volume.desk.lock().is_swept());
+        remove(&volume, &[2]);
+        assert!(!volume.desk.lock().is_swept(), "one that was not there says nothing of the other");
     }
 }

@@ -42,6 +42,8 @@ pub(in crate::store::disk) struct State {
     pub(super) unlinks: Vec<u64>,
     /// Files of processes before may be there that nobody holds: a sweep is due, under way or has failed.
     pub(in crate::store::disk) may_have_orphans: bool,
+    /// A file that nobody holds could not be removed. A sweep may have passed it before, so that none but the next start's takes it.
+    pub(in crate::store::disk) has_left_files: bool,
     /// Files that are to outlive a crash of the machine, and those who wait for it.
     pub(super) syncs: Vec<(u64, Vec<oneshot::Sender<()>>)>,
     pub(super) removes_next: bool,
@@ -196,6 +198,7 @@ impl State {
             most_job_bytes: 0,
             unlinks: Vec::new(),
             may_have_orphans: true,
+            has_left_files: false,
             syncs: Vec::new(),
             removes_next: true,
             next_file: first_file,
@@ -214,7 +217,8 @@ impl State {
 
     /// Whether no file is left to remove, and none that is not complete.
     pub(in crate::store::disk) fn is_swept(&self) -> bool {
-        !self.may_have_orphans && self.unlinks.is_empty() && self.spools.is_empty()
+        let knows_all = !self.may_have_orphans && !self.has_left_files;
+        knows_all && self.unlinks.is_empty() && self.spools.is_empty()
     }
 
     /// Whether a new start would take nothing of it for good, where nothing is noted for its journal. While a new one is made,
