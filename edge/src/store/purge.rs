@@ -227,7 +227,7 @@ impl Purges {
         marks.give_up_before(state.marks.floor().max(floor));
         all.iter().for_each(|noted| marks.take(noted));
         state.marks = marks;
-        noted.iter().for_each(|noted| state.time_again(noted));
+        state.time_again(noted);
         let known = state.births.iter().filter_map(Weak::upgrade).map(|birth| (*birth, birth));
         let mut alive: BTreeMap<u64, Arc<u64>> = known.collect();
         let restored =
@@ -389,11 +389,12 @@ impl State {
         self.timed.note(&name, mode, epoch, now);
     }
 
-    /// As [`State::time`], of an earlier process's. An old journal may not say when it was.
-    fn time_again(&mut self, noted: &Noted) {
-        if noted.mark.at_ms > 0 {
-            let epoch = self.next_time(noted.mark.at_ms);
-            self.timed.take(&Noted { mark: Mark { epoch, ..noted.mark }, text: noted.text.clone() });
+    /// As [`State::time`], of earlier processes', which may be from before those that are known, or the same.
+    fn time_again(&mut self, noted: &[Noted]) {
+        self.timed_until = 0;
+        for Noted { mark, text } in self.timed.begin_again(noted) {
+            let epoch = self.next_time(mark.at_ms);
+            self.timed.take(&Noted { mark: Mark { epoch, ..mark }, text });
         }
     }
 

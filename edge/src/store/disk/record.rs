@@ -112,7 +112,7 @@ pub struct Mark {
 }
 
 /// The responses that a mark covers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Place {
     /// Responses with a name of this hash.
     Named(u64),

@@ -6,7 +6,7 @@
 //!
 //! Invariant: a response that a mark covered is covered for ever, also once the mark had to go for want of room.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -229,6 +229,19 @@ impl Marks {
         let all = named.chain(any).chain(ranges);
         let mut all: Vec<Noted> = all.flat_map(|(place, text, purged)| purged.noted(place, &text)).collect();
         all.sort_by_key(|noted| noted.mark.epoch);
+        all
+    }
+
+    /// Gives up all marks, and returns them and these in the order of their times, each once: two disks have noted the same. An
+    /// old journal may not say when a purge was.
+    pub(super) fn begin_again(&mut self, noted: &[Noted]) -> Vec<Noted> {
+        let empty = Self { floor: self.floor, ..self.emptied() };
+        let before = std::mem::replace(self, empty).all();
+        let dated = noted.iter().filter(|noted| noted.mark.at_ms > 0).cloned();
+        let mut all: Vec<Noted> = before.into_iter().chain(dated).collect();
+        let mut known = HashSet::new();
+        all.retain(|Noted { mark, text }| known.insert((mark.place, mark.is_soft, mark.at_ms, text.clone())));
+        all.sort_by_key(|noted| noted.mark.at_ms);
         all
     }
 

@@ -458,3 +458,29 @@ fn purges_of_tags_cover_everything_once_the_fields_with_tags_are_others() {
     }
     drop(ticket);
 }
+
+#[test]
+fn what_two_disks_have_noted_covers_by_time_what_was_asked_for_before_it_and_no_more() {
+    let marks = |first: u64| Purges::new(MAX_MARKS, TagFields::default(), first, HashKey([5; 16]));
+    let before = marks(1 << 40);
+    let _ticket = Purges::begin(&before);
+    let mut noted = before.advance(&Scope::Prefix("http://a/p".into()), Mode::Hard, at(10)).noted;
+    noted.extend(before.advance(&Scope::Prefix("http://a/q".into()), Mode::Soft, at(20)).noted);
+    let next = marks(2 << 40);
+    let (site, headers) = (SiteName::from("a"), fields(&[]));
+    let covers = |path: &str, asked: u64| {
+        let key = key(&format!("http://a{path}"), "1");
+        let subject = Subject { key: &key, site: &site, headers: Some(&headers) };
+        next.covers_asked(at(asked), &subject)
+    };
+    // One purge comes while the disks are read.
+    next.advance(&Scope::Prefix("http://a/r".into()), Mode::Hard, at(30));
+    for _disk in 0..2 {
+        next.restore(&noted, 0, &[]);
+        for (path, purged, mode) in [("/p", 10, Mode::Hard), ("/q", 20, Mode::Soft), ("/r", 30, Mode::Hard)] {
+            assert_eq!(covers(path, purged - 1).map(|(mode, _)| mode), Some(mode), "{path}");
+            assert_eq!(covers(path, purged + 1), None, "{path}");
+        }
+    }
+    assert_eq!(next.lock().timed.len(), 3);
+}
