@@ -16,7 +16,6 @@ mod text;
 
 use std::collections::HashSet;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -46,8 +45,6 @@ pub struct Dictionaries {
     workers: Arc<Semaphore>,
     /// Names of answers that are being made.
     under_way: Mutex<HashSet<Name>>,
-    /// Texts were forgotten: those in files that were not read yet may be among them.
-    has_forgotten: AtomicBool,
     /// The one text that is being held again.
     again: Arc<Semaphore>,
 }
@@ -117,7 +114,6 @@ impl Dictionaries {
             queue: Arc::new(Semaphore::new(MOST_JOBS)),
             workers: Arc::new(Semaphore::new(WORKERS)),
             under_way: Mutex::default(),
-            has_forgotten: AtomicBool::new(false),
             again: Arc::new(Semaphore::new(1)),
         })
     }
@@ -137,30 +133,32 @@ impl Dictionaries {
         if let Some(known) = object.described().get() {
             return *known;
         }
+        let forgets = self.lock().forgets();
         let place = Arc::clone(&self.queue).try_acquire_owned().ok()?;
         let worker = Arc::clone(&self.workers).acquire_owned().await.ok()?;
-        self.describe_on((place, worker), origin, object).await
+        self.describe_on((place, worker), forgets, origin, object).await
     }
 
     async fn describe_on(
         self: &Arc<Self>,
         seat: Seat,
+        forgets: u64,
         origin: &Arc<str>,
         object: &Arc<Object>,
     ) -> Option<Hash> {
         let job = || async {
             let (own, origin, reading) =
                 (Arc::clone(self), Arc::clone(origin), Reading::for_fetch(Arc::clone(object)));
-            let work = move || own.described(&origin, &reading);
+            let work = move || own.described(forgets, &origin, &reading);
             self.job(seat, self.text_bytes(object), work).await.ok_or(())
         };
         *object.described().get_or_try_init(job).await.ok()?
     }
 
-    fn described(&self, origin: &Arc<str>, object: &Object) -> Option<Hash> {
+    fn described(&self, forgets: u64, origin: &Arc<str>, object: &Object) -> Option<Hash> {
         let text = text::of(object, self.most_text)?;
         let hash = text::hash(&text);
-        self.hold(Name::Text(Arc::clone(origin), hash), Some(text.into()));
+        self.hold(forgets, Name::Text(Arc::clone(origin), hash), Some(text.into()));
         Some(hash)
     }
 
@@ -174,10 +172,15 @@ impl Dictionaries {
         had: &Had,
     ) -> Option<Bytes> {
         let (dictionary, coding) = (had.hash, had.coding);
-        let old = self.lock().get(&Name::Text(Arc::clone(origin), dictionary))??;
+        let (forgets, old) = {
+            let mut held = self.lock();
+            (held.forgets(), held.get(&Name::Text(Arc::clone(origin), dictionary))??)
+        };
         let hash = match object.described().get() {
             Some(known) => (*known)?,
-            None if self.takes(object) => self.describe_on(self.free_seat()?, origin, object).await?,
+            None if self.takes(object) => {
+                self.describe_on(self.free_seat()?, forgets, origin, object).await?
+            }
             None => return None,
         };
         let name = Name::Short(Arc::clone(origin), coding, dictionary, hash);
@@ -200,7 +203,7 @@ impl Dictionaries {
             let short = text::compressed(coding, &old, &text, &dictionary).map(Bytes::from);
             // Remembered too where it is of no use.
             let short = short.filter(|short| (short.len() as u64) < reading.body.bytes());
-            own.hold(name, short.clone());
+            own.hold(forgets, name, short.clone());
             drop(under_way);
             short
         };
@@ -245,18 +248,18 @@ impl Dictionaries {
 
     /// Where more is asked for than there is room for, texts push each other out: this then rests most of the time.
     async fn hold_again(self: Arc<Self>, turn: OwnedSemaphorePermit, origin: Arc<str>, object: Arc<Object>) {
+        let forgets = self.lock().forgets();
         let Some(seat) = self.free_seat() else { return };
         let began = monotonic();
         let bytes = self.text_bytes(&object);
         let (own, reading) = (Arc::clone(&self), Reading::for_fetch(object));
-        self.job(seat, bytes, move || own.described(&origin, &reading)).await;
+        self.job(seat, bytes, move || own.described(forgets, &origin, &reading)).await;
         tokio::time::sleep(began.elapsed() * (AGAIN_PART - 1)).await;
         drop(turn);
     }
 
-    /// Forgets all texts of these origins (scheme, host and port), also those in files.
+    /// Forgets all texts of these origins (scheme, host and port), also those in files, and holds nothing of what is made now.
     pub(crate) fn forget(&self, is_one: impl Fn(&str) -> bool) {
-        self.has_forgotten.store(true, Ordering::SeqCst);
         let mut held = self.lock();
         let were_some = held.forget(is_one);
         self.metrics.dictionaries_are(held.size());
@@ -266,23 +269,22 @@ impl Dictionaries {
         }
     }
 
-    fn hold(&self, name: Name, bytes: Option<Bytes>) {
+    /// Holds what was made since there were so many forgets, and keeps it if it is a text.
+    fn hold(&self, forgets: u64, name: Name, bytes: Option<Bytes>) {
         let text = match (&name, &bytes) {
             (Name::Text(origin, hash), Some(bytes)) => {
                 Some(Text { origin: Arc::clone(origin), hash: *hash, bytes: bytes.clone() })
             }
             _ => None,
         };
-        if self.put(name, bytes) {
-            text.into_iter().for_each(|text| self.kept.keep(text));
-        }
+        self.put(forgets, name, bytes, text);
     }
 
     /// Holds a text that was kept in a file; whether there was room for it.
     fn hold_kept(&self, text: Text) -> bool {
         let name = Name::Text(text.origin, text.hash);
-        let is_known = !self.has_forgotten.load(Ordering::SeqCst);
-        is_known && text.bytes.len() as u64 <= self.most_text && self.put(name, Some(text.bytes))
+        // What was forgotten may be among the files that were not read yet.
+        text.bytes.len() as u64 <= self.most_text && self.put(0, name, Some(text.bytes), None)
     }
 
     /// As many texts, and bytes of them, as there can be room for.
@@ -290,11 +292,16 @@ impl Dictionaries {
         (held::MOST_ENTRIES, self.lock().most_bytes())
     }
 
-    /// Holds something; whether there was room for it.
-    fn put(&self, name: Name, bytes: Option<Bytes>) -> bool {
+    /// Holds something that was made since there were so many forgets, and keeps this text; whether there was room for it.
+    fn put(&self, forgets: u64, name: Name, bytes: Option<Bytes>, text: Option<Text>) -> bool {
         let mut held = self.lock();
+        if held.forgets() != forgets {
+            return false;
+        }
         let (is_held, gone) = held.put(name, bytes);
         self.metrics.dictionaries_are(held.size());
+        // Under the lock: a comparison of the files after the next forget comes after it.
+        text.into_iter().filter(|_| is_held).for_each(|text| self.kept.keep(text));
         drop(held);
         for name in gone {
             if let Name::Text(origin, hash) = name {

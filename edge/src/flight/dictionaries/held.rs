@@ -35,6 +35,7 @@ pub(super) struct Held {
     texts: u64,
     memory: Share,
     most_bytes: u64,
+    forgets: u64,
 }
 
 #[derive(Debug)]
@@ -53,7 +54,7 @@ const ENTRY_BYTES: u64 = 256;
 impl Held {
     /// Nothing. Its memory is taken from this share's budget, up to so much.
     pub(super) fn new(memory: Share, most_bytes: u64) -> Self {
-        Self { entries: HashMap::new(), uses: 0, texts: 0, memory, most_bytes }
+        Self { entries: HashMap::new(), uses: 0, texts: 0, memory, most_bytes, forgets: 0 }
     }
 
     /// The bytes under a name, which are used now.
@@ -105,9 +106,15 @@ impl Held {
 
     /// Holds nothing of these origins any more. Whether it did.
     pub(super) fn forget(&mut self, is_one: impl Fn(&str) -> bool) -> bool {
+        self.forgets += 1;
         let gone: Vec<Name> = self.entries.keys().filter(|name| is_one(name.origin())).cloned().collect();
         gone.iter().for_each(|name| self.remove(name));
         !gone.is_empty()
+    }
+
+    /// How often something was forgotten: what was begun before the last time may be of what is purged.
+    pub(super) fn forgets(&self) -> u64 {
+        self.forgets
     }
 
     /// The texts among them.

@@ -1,5 +1,6 @@
 use std::io::Read;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::*;
@@ -183,6 +184,24 @@ async fn what_is_forgotten_is_neither_held_nor_in_a_file_nor_read_by_the_next_pr
     own.forget(|_| true);
     until("the other is not taken in", || files(folder.path()) == 0).await;
     assert!(own.texts().is_empty());
+}
+
+#[tokio::test]
+async fn a_text_that_is_forgotten_while_it_is_being_described_is_not_held() {
+    let folder = tempfile::tempdir().unwrap();
+    let (own, store) = dictionaries(64 << 20, Some(folder.path()));
+    let (one, other) = (object(&store, &script(1)), object(&store, &script(2)));
+    let busy = Arc::clone(&own.workers).acquire_many_owned(u32::try_from(WORKERS).unwrap()).await.unwrap();
+    let describes = Arc::clone(&own);
+    let describing = tokio::spawn(async move { describes.describe(&here(), &one).await });
+    until("it waits for a worker", || own.queue.available_permits() < MOST_JOBS).await;
+    own.forget(|_| true);
+    drop(busy);
+    describing.await.unwrap().unwrap();
+    assert!(own.texts().is_empty());
+    own.describe(&here(), &other).await.unwrap();
+    assert_eq!(own.texts().len(), 1, "what is described after it is held");
+    until("and it alone is kept", || files(folder.path()) == 1).await;
 }
 
 #[tokio::test]
