@@ -46,7 +46,7 @@ pub(super) struct Behind(OnceLock<mpsc::Sender<Errand>>);
 
 /// Orders that wait for the one before; beyond, they are not taken.
 const MOST_WAITING: usize = 1_024;
-/// What one order names at most, so that no other waits long for its end …
+/// Names in one order at most, so that no other waits long for its end …
 const MOST_NAMES: usize = 256;
 /// … and the bytes of those names as JSON: half of what a message may have. A longer name has an order of its own.
 const MOST_BYTES: usize = 128 << 10;

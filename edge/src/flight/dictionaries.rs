@@ -283,7 +283,7 @@ impl Dictionaries {
     /// Holds a text that was kept in a file; whether there was room for it.
     fn hold_kept(&self, text: Text) -> bool {
         let name = Name::Text(text.origin, text.hash);
-        // What was forgotten may be among the files that were not read yet.
+        // Texts that were forgotten may be among the files that were not read yet.
         text.bytes.len() as u64 <= self.most_text && self.put(0, name, Some(text.bytes), None)
     }
 

@@ -285,7 +285,7 @@ mod tests {
             is_done.blocking_recv().unwrap()
         };
         assert_eq!(ask(vec!["http://a.test/".to_owned()]).purged, Some(1));
-        // What is too long ends nothing but itself.
+        // An order that is too long ends nothing but itself.
         assert_eq!(
             ask((0..20_000).map(|number| format!("http://a.test/{number}")).collect()),
             Done::default()
