@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Empty, LengthLimitError, Limited};
-use hyper::Request;
-use hyper::header::{CONNECTION, HOST, USER_AGENT};
+use hyper::body::Incoming;
+use hyper::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING, USER_AGENT};
+use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use serde::Deserialize;
@@ -139,20 +140,8 @@ async fn ask<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         .map_err(|error| error.to_string())?;
     let asked = async {
         let response = sender.send_request(request).await.map_err(broken)?;
-        let status = response.status();
-        let told = format!("status {}", status.as_u16());
-        if !status.is_success() {
-            return Err(told);
-        }
-        let body = Limited::new(response.into_body(), MOST_BODY_BYTES).collect().await;
-        match body {
-            Ok(body) => Ok(with_load(told, load(&body.to_bytes()))),
-            Err(error) if error.is::<LengthLimitError>() => Ok((
-                format!("{told}; its answer is longer than 16 KiB, so its load is not known"),
-                Load::Unclear,
-            )),
-            Err(_) => Err(format!("{told}, but its answer is cut off")),
-        }
+        let told = format!("status {}", response.status().as_u16());
+        if response.status().is_success() { read(response, told).await } else { Err(told) }
     };
     // Whichever ends first: the answer is what counts, and dropping the connection closes it.
     let mut connection = std::pin::pin!(connection);
@@ -163,6 +152,30 @@ async fn ask<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
             found = &mut asked => return found,
             _ = &mut connection, if is_open => is_open = false,
         }
+    }
+}
+
+/// The load that a good answer tells.
+async fn read(response: Response<Incoming>, told: String) -> Found {
+    let says_its_end =
+        [CONTENT_LENGTH, TRANSFER_ENCODING].iter().any(|it| response.headers().contains_key(it));
+    let mut body = Limited::new(response.into_body(), MOST_BODY_BYTES);
+    let (mut came, mut is_whole) = (Vec::new(), true);
+    while is_whole && let Some(frame) = body.frame().await {
+        match frame {
+            Ok(frame) => came.extend_from_slice(frame.data_ref().map_or(&[], |data| data)),
+            Err(error) if error.is::<LengthLimitError>() => {
+                let why = format!("{told}; its answer is longer than 16 KiB, so its load is not known");
+                return Ok((why, Load::Unclear));
+            }
+            Err(_) if says_its_end => return Err(format!("{told}, but its answer is cut off")),
+            // Many servers close without the word of TLS that they do (RFC 8446 §6.1): then this is the end (RFC 9112 §6.3).
+            Err(_) => is_whole = false,
+        }
+    }
+    match load(&came) {
+        Load::Untold if !is_whole && came.trim_ascii().is_empty() => Ok((told, Load::Unclear)),
+        load => Ok(with_load(told, load)),
     }
 }
 
@@ -206,6 +219,19 @@ mod tests {
     use super::*;
     use crate::steer::rules::Pace;
 
+    fn acceptor(made: &rcgen::CertifiedKey<rcgen::KeyPair>) -> TlsAcceptor {
+        let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+        let terms = rustls::ServerConfig::builder_with_provider(Arc::new(
+            rustls::crypto::aws_lc_rs::default_provider(),
+        ))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key)
+        .unwrap();
+        TlsAcceptor::from(Arc::new(terms))
+    }
+
     /// D20.
     #[tokio::test]
     async fn a_certificate_that_is_refused_tells_neither_the_checked_address_nor_its_own_names() {
@@ -219,18 +245,9 @@ mod tests {
             folder.path().join(name)
         };
         let (own, other) = (file("own.pem", made.cert.pem()), file("other.pem", stranger.pem()));
-        let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
-        let terms = rustls::ServerConfig::builder_with_provider(Arc::new(
-            rustls::crypto::aws_lc_rs::default_provider(),
-        ))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![made.cert.der().clone()], key)
-        .unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let acceptor = TlsAcceptor::from(Arc::new(terms));
+        let acceptor = acceptor(&made);
         for (roots, host, expected) in [
             (&own, None, "no TLS: its certificate is for another name"),
             (&own, Some("www.example.com"), "no TLS: its certificate is for another name"),
@@ -259,14 +276,62 @@ mod tests {
             Target { check: Check::Http(http), address: [127, 0, 0, 1].into(), pace: Pace::default() };
         let serve = async {
             let (mut stream, _) = listener.accept().await.unwrap();
-            let mut asked = Vec::new();
-            while !asked.ends_with(b"\r\n\r\n") {
-                asked.push(stream.read_u8().await.unwrap());
-            }
-            // The other end closes once it has read enough.
-            let _ = stream.write_all(answer).await;
+            reply(&mut stream, answer).await;
         };
         tokio::join!(check(&target), serve).0
+    }
+
+    async fn reply<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, answer: &[u8]) {
+        let mut asked = Vec::new();
+        while !asked.ends_with(b"\r\n\r\n") {
+            asked.push(stream.read_u8().await.unwrap());
+        }
+        // The other end closes once it has read enough.
+        let _ = stream.write_all(answer).await;
+        let _ = stream.flush().await;
+    }
+
+    #[tokio::test]
+    async fn an_answer_over_tls_that_said_no_length_ends_with_its_connection() {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let roots = folder.path().join("roots.pem");
+        std::fs::write(&roots, made.cert.pem()).unwrap();
+        let acceptor = acceptor(&made);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let cut = Err("status 200, but its answer is cut off");
+        for (answer, expected) in [
+            ("0 200 OK\r\n\r\nok", Ok(("status 200", Load::Untold))),
+            ("1 200 OK\r\n\r\n{\"load\":0.5}", Ok(("status 200", Load::Told(500)))),
+            ("1 200 OK\r\n\r\n{\"load\":0.5", Ok(("status 200; its load cannot be read", Load::Unclear))),
+            ("0 200 OK\r\n\r\n", Ok(("status 200", Load::Unclear))),
+            ("0 503 No\r\n\r\nok", Err("status 503")),
+            ("1 200 OK\r\ncontent-length: 2\r\n\r\nok", Ok(("status 200", Load::Untold))),
+            ("1 200 OK\r\ncontent-length: 3\r\n\r\nok", cut),
+            ("1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n", cut),
+        ] {
+            let http = Http {
+                tls: Some(Some(roots.clone())),
+                host: Some("localhost".to_owned()),
+                port,
+                path: "/".to_owned(),
+            };
+            let target =
+                Target { check: Check::Http(http), address: [127, 0, 0, 1].into(), pace: Pace::default() };
+            // The stream is dropped, and TLS does not say that it ends.
+            let serve = async {
+                let stream = listener.accept().await.unwrap().0;
+                let mut stream = acceptor.accept(stream).await.unwrap();
+                reply(&mut stream, format!("HTTP/1.{answer}").as_bytes()).await;
+            };
+            let (seen, ()) = tokio::join!(check(&target), serve);
+            let (good, (why, load)) = match expected {
+                Ok(found) => (true, found),
+                Err(why) => (false, (why, Load::Untold)),
+            };
+            assert_eq!((seen.good, &*seen.why, seen.load), (good, why, load), "{answer}");
+        }
     }
 
     #[tokio::test]
