@@ -50,6 +50,20 @@ fn outsiders_never_get_the_hint_of_a_member_that_is_internal() {
     }
 }
 
+/// `[public] zones` publishes what has no mark; a mark still hides.
+#[test]
+fn a_public_zone_gives_outsiders_no_hint_of_a_member_that_is_internal() {
+    let zone = Name::parse_absolute("ex.example").unwrap();
+    let rules = Rules { public_zones: vec![zone], ..Rules::default() };
+    let body = "www 30 A 203.0.113.11\nwww 30 A 203.0.113.12 ; verge: internal\ndb A 10.0.0.1\n\
+                www HTTPS 1 . ipv4hint=203.0.113.11,203.0.113.12\ndb HTTPS 1 . ipv4hint=10.0.0.1\n";
+    let mut folder = Folder::with_rules(&[("ex.example.zone", body)], rules);
+    folder.load();
+    assert_eq!(transferred(&folder, Which::Public, "www.ex.example"), ["1 . ipv4hint=203.0.113.11"]);
+    assert_eq!(transferred(&folder, Which::Internal, "www.ex.example"), ["1 . ipv4hint=203.0.113.12"]);
+    assert_eq!(transferred(&folder, Which::Public, "db.ex.example"), ["1 . ipv4hint=10.0.0.1"]);
+}
+
 #[test]
 fn hints_follow_a_pool_through_aliases_and_into_a_wildcard() {
     let body = format!(

@@ -5,7 +5,8 @@
 //! a node without anything public at or below it. Nothing that is hidden ever comes back, so the result is the least
 //! fixpoint whatever the order.
 //!
-//! Invariant: only zones in which something is hidden get a tree; the others cost their references.
+//! Invariant: only zones in which something is hidden get a tree, and those to which a hint with an address leads that is hidden
+//! somewhere; the others cost their references.
 
 mod doubt;
 mod hinted;

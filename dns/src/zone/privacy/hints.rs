@@ -2,7 +2,8 @@
 
 use std::net::IpAddr;
 
-use crate::name;
+use crate::name::{self, Name};
+use crate::zone::Record;
 use crate::zone::address::{hint_bytes, svc_params};
 
 /// The rest of a record whose hints were judged one by one.
@@ -49,6 +50,22 @@ pub(crate) fn strip(rdata: &[u8], keep: impl Fn(IpAddr) -> bool) -> Stripped {
 /// Whether the record has any hint at all.
 pub(super) fn has_hints(rdata: &[u8]) -> bool {
     split(rdata).is_some_and(|(_, params)| svc_params(params).any(|(key, _)| hint_bytes(key).is_some()))
+}
+
+/// The addresses of all hints of a record.
+pub(super) fn addresses(rdata: &[u8]) -> impl Iterator<Item = IpAddr> {
+    let params = split(rdata).map(|(_, params)| svc_params(params)).into_iter().flatten();
+    params.flat_map(|(key, value)| {
+        let bytes = hint_bytes(key);
+        bytes.into_iter().flat_map(move |bytes| value.chunks_exact(bytes)).filter_map(address)
+    })
+}
+
+/// The name that an SVCB or HTTPS record leads to: `.` is its owner (RFC 9460 §2.5.2).
+pub(super) fn target(record: &Record) -> Option<Name> {
+    let (head, _) = split(&record.rdata)?;
+    let target = Name::from_wire(&head[2..]).ok()?;
+    Some(if target.is_root() { record.owner.clone() } else { target })
 }
 
 /// Priority and target, and the parameters.

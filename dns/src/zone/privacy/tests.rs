@@ -105,6 +105,25 @@ fn d3_hints_that_repeat_hidden_addresses_are_stripped() {
     );
 }
 
+/// What else the zone has that the record leads to is no reason.
+#[test]
+fn d3_a_hint_stays_that_is_a_public_address_where_the_record_leads_to() {
+    for beside in ["c CNAME t", "c TXT t"] {
+        check(&format!(
+            "$ORIGIN example.
+            @ NS ns.other.
+            own A 192.0.2.8 | split
+            own A 192.0.2.9 ; verge: internal | mark
+            own HTTPS 1 t.other. ipv4hint=192.0.2.9 | inside 1 t.other.
+            $ORIGIN other.
+            @ NS ns
+            ns A 192.0.2.1
+            t A 192.0.2.9
+            {beside}"
+        ));
+    }
+}
+
 #[test]
 fn d4_other_types_that_bear_addresses() {
     check(

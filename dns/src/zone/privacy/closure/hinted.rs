@@ -9,14 +9,15 @@ use super::super::direct::plain_address;
 use super::super::hints::{self, Stripped};
 use super::refer::substitute;
 use super::{Closure, Facts, Work};
-use crate::name::{self, Name};
+use crate::name::Name;
 use crate::rtype::Type;
 use crate::zone::privacy::Rule;
 use crate::zone::privacy::nodes::{Answering, NodeId, Nodes};
-use crate::zone::{MOST_FOLLOWED, Record, Zone};
+use crate::zone::{MOST_FOLLOWED, Mark, Record};
 
-/// The trees of zones that the closure has none of, by zone: aliases there may lead on. None for a zone without an alias.
-type Spare<'z> = HashMap<usize, Option<Nodes<'z>>>;
+/// The trees of zones that the closure has none of and that a hint leads to, by zone: names there may be aliases, and their
+/// addresses are public ones or those of an internal zone.
+type Spare<'z> = HashMap<usize, Nodes<'z>>;
 
 /// The addresses at the end of a name's aliases.
 #[derive(Default)]
@@ -42,10 +43,12 @@ impl<'z> Closure<'z> {
     /// then hidden, too.
     pub(super) fn run_with_hints(&mut self, facts: &mut [Facts]) {
         let mut spare = Spare::default();
+        let given = self.given_hints(facts);
         loop {
             self.run();
+            let suspects = self.hidden_among(&given);
             for (zone, facts) in facts.iter_mut().enumerate() {
-                self.judge_hints(zone, facts, &mut spare);
+                self.judge_hints(zone, facts, &suspects, &mut spare);
             }
             if self.worklist.is_empty() {
                 return;
@@ -53,14 +56,57 @@ impl<'z> Closure<'z> {
         }
     }
 
-    fn judge_hints(&mut self, zone: usize, facts: &mut Facts, spare: &mut Spare<'z>) {
+    /// The addresses of all hints.
+    fn given_hints(&self, facts: &[Facts]) -> HashSet<IpAddr> {
+        let hinted = self
+            .zones
+            .iter()
+            .zip(facts)
+            .flat_map(|(zone, facts)| facts.hinted.iter().map(|at| &zone.records[*at as usize].rdata));
+        hinted.flat_map(|rdata| hints::addresses(rdata)).collect()
+    }
+
+    /// Those of them that some record has that is hidden now. Few hints are, and only for these a tree is worth its memory.
+    fn hidden_among(&self, given: &HashSet<IpAddr>) -> HashSet<IpAddr> {
+        let mut found = HashSet::new();
+        if given.is_empty() {
+            return found;
+        }
+        for (zone, state) in self.zones.iter().zip(&self.states) {
+            if state.internal.is_none() && state.nodes.is_none() {
+                continue;
+            }
+            let is_hidden = |at: usize| state.internal.is_some() || state.why[at].is_some();
+            let addresses = zone
+                .records
+                .iter()
+                .enumerate()
+                .filter(|(at, record)| matches!(record.rtype, Type::A | Type::AAAA) && is_hidden(*at));
+            let addresses = addresses.filter_map(|(_, record)| plain_address(&record.rdata));
+            found.extend(addresses.filter(|address| given.contains(address)));
+        }
+        found
+    }
+
+    fn judge_hints(
+        &mut self,
+        zone: usize,
+        facts: &mut Facts,
+        suspects: &HashSet<IpAddr>,
+        spare: &mut Spare<'z>,
+    ) {
         for at in facts.hinted.iter().copied() {
             let state = &self.states[zone];
             let is_hidden = state.why.get(at as usize).is_some_and(Option::is_some);
-            if state.internal.is_some() || is_hidden || self.is_published(zone, at) {
+            let record = &self.zones[zone].records[at as usize];
+            // A zone that is published as a whole still hides what a mark makes internal.
+            let is_published = record.mark.is_some_and(Mark::publishes);
+            if state.internal.is_some() || is_hidden || is_published {
                 continue;
             }
-            let record = &self.zones[zone].records[at as usize];
+            if !hints::addresses(&record.rdata).any(|address| suspects.contains(&address)) {
+                continue;
+            }
             let place = facts.stripped.binary_search_by_key(&at, |(at, _)| *at);
             let rdata = place.map_or(&*record.rdata, |place| &facts.stripped[place].1);
             let gone = self.hidden_hints(record, spare);
@@ -88,9 +134,7 @@ impl<'z> Closure<'z> {
 
     /// The addresses of hidden records at the name that this record leads to, or at its owner, that are not public there.
     fn hidden_hints(&self, record: &'z Record, spare: &mut Spare<'z>) -> HashSet<IpAddr> {
-        let target = record.rdata.get(2..).and_then(|rest| Some(&rest[..name::wire_len(rest)?]));
-        let target = target.and_then(|wire| Name::from_wire(wire).ok()).filter(|name| !name.is_root());
-        let there = target.map(|name| self.addresses(name, spare)).unwrap_or_default();
+        let there = hints::target(record).map(|name| self.addresses(name, spare)).unwrap_or_default();
         let here = self.addresses(record.owner.clone(), spare);
         let all = there.hidden.iter().chain(&here.hidden).copied();
         all.filter(|address| {
@@ -109,10 +153,7 @@ impl<'z> Closure<'z> {
             let (zone, state) = (self.zones[index], &self.states[index]);
             let nodes = match &state.nodes {
                 Some(nodes) => nodes,
-                None => match spare.entry(index).or_insert_with(|| aliased(zone, state.internal)) {
-                    Some(nodes) => nodes,
-                    None => continue,
-                },
+                None => spare.entry(index).or_insert_with(|| Nodes::build(zone)),
             };
             // The zones to which an internal one leads are not those on which others depend by it: see `Division`.
             let leads_on = state.nodes.is_some() || state.internal.is_none();
@@ -161,10 +202,4 @@ impl<'z> Closure<'z> {
         }
         aliases
     }
-}
-
-/// The tree of a zone that hides nothing, if a name in it leads on, or of one that outsiders do not have.
-fn aliased(zone: &Zone, internal: Option<Rule>) -> Option<Nodes<'_>> {
-    let is_alias = |at: &u32| matches!(zone.record(*at).rtype, Type::CNAME | Type::DNAME);
-    (internal.is_some() || zone.order().others().iter().any(is_alias)).then(|| Nodes::build(zone))
 }

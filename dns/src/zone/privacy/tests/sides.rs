@@ -60,6 +60,22 @@ fn an_outside_mark_publishes_nothing() {
     );
 }
 
+/// A zone that is published as a whole publishes no record that a mark makes internal, and no hint that repeats it.
+#[test]
+fn a_public_zone_gives_no_hint_of_a_record_that_is_marked_internal() {
+    check(
+        "$ORIGIN lab.home.arpa.
+        @ NS db
+        db A 10.33.0.1
+        www A 192.0.2.2 | split
+        www A 192.0.2.3 ; verge: internal | mark
+        www HTTPS 1 . ipv4hint=192.0.2.2,192.0.2.3 | D3 1 . ipv4hint=192.0.2.2 inside 1 . ipv4hint=192.0.2.3
+        www HTTPS 2 . ipv4hint=192.0.2.3 ; verge: public | inside 2 .
+        only HTTPS 1 www mandatory=ipv4hint ipv4hint=192.0.2.3 | D3
+        lab HTTPS 1 db ipv4hint=10.33.0.1",
+    );
+}
+
 /// Case 17: AS112 servers (RFC 7534) and labs publish private names and addresses on purpose.
 #[test]
 fn public_zones_are_published_as_a_whole() {
