@@ -2,6 +2,7 @@
 
 use super::closure::{Closure, State};
 use super::direct::{self, Facts};
+use super::hints;
 use super::names::HiddenNames;
 use super::nodes::{NONE, NodeId, Nodes};
 use super::outside::{self, Outside, Soa};
@@ -82,7 +83,11 @@ fn without_servers(zone: &Zone, state: &State<'_>) -> Option<Problem> {
 /// D15: a signature over what outsiders do not get is either broken or a leak.
 fn signed(zone: &Zone, facts: &Facts, state: &State<'_>) -> Problem {
     let first = zone.records.iter().find(|record| direct::is_of_signer(record.rtype));
-    let of_closure = (0..).zip(&state.why).filter(|(_, why)| why.is_some()).map(|(at, _)| at);
+    let hidden = || (0..).zip(&state.why).filter_map(|(at, why)| Some((at, (*why)?)));
+    // What goes only with others says nothing new.
+    let is_cause = |why: Rule| !matches!(why, Rule::D6 | Rule::D7 | Rule::D13);
+    let has_cause = !facts.stripped.is_empty() || hidden().any(|(_, why)| is_cause(why));
+    let of_closure = hidden().filter(|(_, why)| !has_cause || is_cause(*why)).map(|(at, _)| at);
     let of_soa = (0..).zip(&zone.records).filter(|(_, record)| record.rtype == Type::SOA).map(|(at, _)| at);
     let mut gone: Vec<u32> = of_closure.chain(facts.stripped.iter().map(|(at, _)| *at)).collect();
     if gone.is_empty() {
@@ -92,8 +97,9 @@ fn signed(zone: &Zone, facts: &Facts, state: &State<'_>) -> Problem {
     gone.dedup();
     let gone = Named(gone.into_iter().map(|at| &zone.records[at as usize]).collect());
     let by = first.map_or(Type::RRSIG, |record| record.rtype);
+    let hint = hidden_hint(zone, facts).map_or(String::new(), |hint| format!("; {hint}"));
     let message = format!(
-        "outsiders get nothing of this zone: it is signed ({by}), and they must not see all of it: {gone}"
+        "outsiders get nothing of this zone: it is signed ({by}), and they must not see all of it: {gone}{hint}"
     );
     let help = "move what is internal to a zone of its own and sign again, or publish it with `; verge: public`; \
                 an unsigned file is safe only after the parent's DS is gone, since validators refuse the zone until then";
@@ -104,6 +110,15 @@ fn signed(zone: &Zone, facts: &Facts, state: &State<'_>) -> Problem {
         message,
         help: Some(help.into()),
     }
+}
+
+/// The first hint that repeats an address that is hidden where its record leads to.
+fn hidden_hint(zone: &Zone, facts: &Facts) -> Option<String> {
+    let (at, hidden) = facts.hidden_hints.iter().min_by_key(|(at, _)| **at)?;
+    let record = &zone.records[*at as usize];
+    let address = hints::addresses(&record.rdata).find(|address| hidden.contains(address))?;
+    let target = hints::target(record)?;
+    Some(format!("the hint {address} is an address that {target} has for insiders alone"))
 }
 
 fn of_soa(zone: &Zone, state: &State<'_>, soa: Soa) -> Option<Problem> {

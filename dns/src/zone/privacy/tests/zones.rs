@@ -257,6 +257,15 @@ fn d15_signed_files_with_hidden_data_are_not_there_outside() {
     let beside = "$ORIGIN other.\n@ NS a.\nx A 192.0.2.1\nx A 192.0.2.2 ; verge: internal";
     let led = signed(&format!("h HTTPS 1 x.other. ipv4hint=192.0.2.2\n{beside}"));
     check_problems(&led, &[(Severity::Error, "D15", 3)]);
+    let fixtures = read(&led);
+    let zones: Vec<&Zone> = fixtures.iter().map(|fixture| &fixture.zone).collect();
+    let message = divide(&zones, &rules())[0].problems[0].message.clone();
+    let hint =
+        "h.example. HTTPS (line 5); the hint 192.0.2.2 is an address that x.other. has for insiders alone";
+    assert!(message.ends_with(hint), "{message}");
+    let fixtures = read(&signed("db A 10.0.0.1\ndb TXT with-it\nto CNAME db"));
+    let message = divide(&[&fixtures[0].zone], &rules())[0].problems[0].message.clone();
+    assert!(message.ends_with(": db.example. A (line 5)"), "{message}");
     check_problems("$ORIGIN example.\n@ NS a.\n@ NSEC b NS\ndb A 10.0.0.1", &[(Severity::Error, "D15", 3)]);
     check_problems("$ORIGIN corp.\n@ NS a.\n@ NSEC b NS\ndb A 10.0.0.1", &[]);
     check_problems(&signed("@ SOA db h 1 2 3 4 5\ndb A 10.0.0.1"), &[(Severity::Error, "D15", 3)]);
