@@ -72,6 +72,9 @@ pub(crate) async fn start_with(
     let certificates = config.tls.as_ref().map(Certificates::load).transpose();
     let certificates = certificates.map_err(StartError::Certificate)?;
     let (board, targeted, mesh) = steered(&config)?;
+    if !meeting.is_alone() {
+        board.judge_as_read();
+    }
     let mut secrets = Held::load(&config, None).map_err(StartError::Secret)?;
     meeting.share(&config, &mut secrets.cookies);
     let mut first = first_load(&config, &secrets).await.map_err(StartError::Folder)?;

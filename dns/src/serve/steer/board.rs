@@ -53,6 +53,8 @@ struct Inner {
     health: HashMap<Target, Health>,
     /// Of targets that no pool has, and of those of the last run, by their names.
     before: HashMap<String, Health>,
+    /// When the file was read, until the first pools are here, if another process looked after them meanwhile.
+    judged_at: Option<u64>,
     /// Members that are checked.
     entries: HashMap<u64, Entry>,
     /// The other name servers.
@@ -121,6 +123,12 @@ impl Board {
         state.outlast(&ends, time);
         state.noted_before = std::mem::take(&mut ends.noted);
         Self { folder, targets, begun, state: Mutex::new(state), disk: Mutex::default() }
+    }
+
+    /// Another process looks after the members until this one answers: what was read does not age by the time that the first load takes.
+    pub(in crate::serve) fn judge_as_read(&self) {
+        let ticks = self.ticks();
+        self.lock().judged_at = Some(ticks);
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -323,6 +331,8 @@ impl Inner {
         let (same, gone): (HashMap<_, _>, HashMap<_, _>) =
             std::mem::take(&mut self.health).into_iter().partition(|(target, _)| users.contains_key(target));
         self.health = same;
+        // Of the first pools alone: what the next ones lack was not looked after since.
+        let judged_at = self.judged_at.take().unwrap_or(ticks);
         for (target, health) in gone {
             if self.before.len() < MOST_BEFORE && health.state != State::Unknown {
                 self.before.insert(target.to_string(), health);
@@ -332,7 +342,7 @@ impl Inner {
             users.keys().filter(|target| !self.health.contains_key(*target)).cloned().collect::<Vec<_>>()
         {
             let mut known = self.before.get(&target.to_string()).cloned().unwrap_or_default();
-            known.resume(&target.pace, ticks);
+            known.resume(&target.pace, judged_at);
             self.health.insert(target, known);
         }
         users.keys().for_each(|target| {

@@ -55,6 +55,38 @@ fn the_countdown_of_a_drain_goes_on_over_a_restart() {
 }
 
 #[test]
+fn health_that_another_process_looked_after_does_not_age_by_the_load_and_other_health_does() {
+    let fixture = fixture(&rules(), &[]);
+    fixture.saw(ONE, true, None);
+    fixture.board.keep_all();
+    let hour = Duration::from_secs(3600);
+    let after_a_failed_check = |board: &Board| {
+        let targets = board.targets();
+        let target = targets.iter().find(|target| target.address == IpAddr::from(ONE)).unwrap();
+        let seen = Seen { good: false, why: String::new(), load: Load::Untold, rtt: None };
+        board.saw(target, seen);
+        let pools = board.pools();
+        let mut members = pools.iter().flat_map(|pool| &pool.members);
+        members.find(|member| member.address == IpAddr::from(ONE)).unwrap().state.clone()
+    };
+    for (another_answers, expected) in [(true, "up"), (false, "down")] {
+        let (targets, _) = tokio::sync::mpsc::unbounded_channel();
+        let mut board = Board::new(fixture.folder.path().to_owned(), targets, "ns1", &[]);
+        if another_answers {
+            board.judge_as_read();
+        }
+        // So long takes the load.
+        board.begun -= hour;
+        board.adopt(&World::default(), &world(&rules()));
+        assert_eq!(after_a_failed_check(&board), expected);
+        board.adopt(&World::default(), &World::default());
+        board.begun -= hour;
+        board.adopt(&World::default(), &world(&rules()));
+        assert_eq!(after_a_failed_check(&board), "down", "nobody has looked for an hour");
+    }
+}
+
+#[test]
 fn a_clock_that_is_wrong_makes_no_countdown_shorter() {
     let fixture = fixture(&Rules { ttl: Some(200), ..rules() }, &[]);
     fixture.board.drain(TWO.into(), true).unwrap();
