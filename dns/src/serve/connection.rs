@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::Guard;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -203,6 +203,18 @@ impl Shared {
         over.cancelled().await;
         if is_new && !self.departures.have_begun() {
             tokio::time::sleep(FIRST_QUESTION).await;
+        }
+    }
+
+    /// Waits until a connection over HTTP that is to end may: hyper closes at once one that was asked nothing, so that one has the time
+    /// of [`Shared::leave`], or until it is `asked`.
+    pub(super) async fn first_request(&self, asked: &Notify) {
+        if self.departures.have_begun() {
+            return;
+        }
+        tokio::select! {
+            () = asked.notified() => {}
+            () = tokio::time::sleep(FIRST_QUESTION) => {}
         }
     }
 

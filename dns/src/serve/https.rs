@@ -20,6 +20,7 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
 use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 
@@ -73,6 +74,7 @@ pub(super) async fn converse(
         place: Arc::clone(place),
         shared: Arc::clone(shared),
         path: Arc::clone(path),
+        asked: Arc::default(),
     };
     let is_h2 = stream.get_ref().1.alpn_protocol() == Some(tls::HTTP_2);
     if is_h2 { speak_h2(stream, session).await } else { speak_h1(stream, session).await }
@@ -85,6 +87,8 @@ struct Session {
     place: Arc<Place>,
     shared: Arc<Shared>,
     path: Path,
+    /// Something was asked.
+    asked: Arc<Notify>,
 }
 
 async fn speak_h1(stream: TlsStream<TcpStream>, session: Session) -> Ended {
@@ -102,7 +106,7 @@ async fn speak_h1(stream: TlsStream<TcpStream>, session: Session) -> Ended {
     tokio::pin!(connection);
     let why = tokio::select! {
         _ = connection.as_mut() => return Ended::Closed,
-        why = session.shared.over(&session.place) => why,
+        why = over(&session) => why,
     };
     connection.as_mut().graceful_shutdown();
     finish(connection, why, session.shared.config.write_timeout).await
@@ -126,10 +130,19 @@ async fn speak_h2(stream: TlsStream<TcpStream>, session: Session) -> Ended {
     tokio::pin!(connection);
     let why = tokio::select! {
         _ = connection.as_mut() => return Ended::Closed,
-        why = session.shared.over(&session.place) => why,
+        why = over(&session) => why,
     };
     connection.as_mut().graceful_shutdown();
     finish(connection, why, session.shared.config.write_timeout).await
+}
+
+/// Waits until the connection is to end: one that is new when the server ends has the time for its first request.
+async fn over(session: &Session) -> Ended {
+    let why = session.shared.over(&session.place).await;
+    if matches!(why, Ended::Draining) {
+        session.shared.first_request(&session.asked).await;
+    }
+    why
 }
 
 /// Requests that are there are answered, if the client takes the answers.
@@ -138,6 +151,7 @@ async fn finish<C: Future>(connection: C, why: Ended, limit: Duration) -> Ended 
 }
 
 async fn respond(session: Session, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+    session.asked.notify_one();
     let is_head = request.method() == Method::HEAD;
     let response = answer(session, request).await;
     Ok(if is_head { response::without_body(response) } else { response })

@@ -1,5 +1,8 @@
 //! Restarts within one program: the word to close that clients hear, and the way of packets and questions over QUIC.
 
+use hyper::Method;
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{Connection, ConnectionError, Endpoint, ReadToEndError, VarInt};
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -9,10 +12,9 @@ use tokio_rustls::TlsConnector;
 
 use super::*;
 use crate::client::Transport;
-use crate::serve::testing::{Duplex, framed, over_quic, trust};
+use crate::serve::testing::{Client, Duplex, framed, over_quic, trust};
 
-const LISTEN: &str =
-    "run_folder = \"run\"\nlisten_tls = [\"127.0.0.1:0\"]\nlisten_quic = [\"127.0.0.1:0\"]\n";
+const LISTEN: &str = "run_folder = \"run\"\nlisten_tls = [\"127.0.0.1:0\"]\nlisten_https = [\"127.0.0.1:0\"]\nlisten_quic = [\"127.0.0.1:0\"]\n";
 const TABLES: &str = "[tcp]\nmessage_timeout = \"60s\"\n[tls]\ncertificate = \"chain.pem\"\nkey = \"key.pem\"\n[[transfer]]\nclients = [\"127.0.0.1\"]\n";
 
 /// The end of an OPT record: no options; TIMEOUT 0 (RFC 7828).
@@ -51,12 +53,27 @@ impl Row {
     }
 
     async fn stream(&self, running: &Running, transport: Transport) -> Box<dyn Duplex> {
-        let stream = tokio::net::TcpStream::connect(address_of(running, transport)).await.unwrap();
         if transport == Transport::Tcp {
-            return Box::new(stream);
+            return Box::new(tokio::net::TcpStream::connect(address_of(running, transport)).await.unwrap());
         }
-        let connector = TlsConnector::from(Arc::new(trust(&self.root, tls::DOT)));
+        self.tls(running, transport, tls::DOT).await
+    }
+
+    async fn tls(&self, running: &Running, transport: Transport, alpn: &[&[u8]]) -> Box<dyn Duplex> {
+        let stream = tokio::net::TcpStream::connect(address_of(running, transport)).await.unwrap();
+        let connector = TlsConnector::from(Arc::new(trust(&self.root, alpn)));
         Box::new(connector.connect(ServerName::try_from("localhost").unwrap(), stream).await.unwrap())
+    }
+
+    /// A connection over HTTP/1.1 and one over HTTP/2, and their ends.
+    async fn https(&self, running: &Running) -> [(Client, JoinHandle<()>); 2] {
+        let stream = self.tls(running, Transport::Https, &[b"http/1.1"]).await;
+        let (send, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
+        let first = (Client::Http1(send, Method::POST), tokio::spawn(async { drop(connection.await) }));
+        let stream = self.tls(running, Transport::Https, &[b"h2"]).await;
+        let (send, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+        let second = (Client::Http2(send, Method::POST), tokio::spawn(async { drop(connection.await) }));
+        [first, second]
     }
 
     async fn quic(&self, endpoint: &Endpoint, running: &Running) -> Connection {
@@ -146,6 +163,7 @@ async fn a_connection_that_is_new_when_the_server_ends_gets_its_first_answer() {
     for transport in [Transport::Tcp, Transport::Tls] {
         streams.push((transport, row.stream(&running, transport).await));
     }
+    let https = row.https(&running).await;
     let quic = row.quic(&endpoint, &running).await;
     let drained = tokio::spawn(running.drain());
     assert!(is_closed(&mut *idle).await, "the drain has begun");
@@ -153,6 +171,11 @@ async fn a_connection_that_is_new_when_the_server_ends_gets_its_first_answer() {
         let answer = answer(&mut **stream, &framed(&with_opt())).await;
         assert!(answer.ends_with(CLOSE), "{transport:?} {answer:x?}");
         assert!(is_closed(&mut **stream).await, "{transport:?}");
+    }
+    for (mut client, ended) in https {
+        let plain = question("www.example.com");
+        assert_eq!(said(&client.ask(&plain).await, &plain), address("203.0.113.1"));
+        timeout(LIMIT, ended).await.expect("it is closed").unwrap();
     }
     assert_eq!(asked(&quic).await, address("203.0.113.1"));
     assert!(is_without_error(&end(&quic).await));
