@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hickory_proto::op::{Message, Query};
 use hickory_proto::rr::{Name, RData, RecordType};
@@ -22,6 +22,8 @@ use tokio::time::timeout;
 const LIMIT: Duration = Duration::from_secs(10);
 /// Connections in a row that end without the answer; then it is lost.
 const TRIES: usize = 3;
+/// A process that leaves waits as long as this for what is under way on its connections.
+const IDLE_LIMIT: Duration = Duration::from_millis(250);
 /// Questions on one connection.
 const QUESTIONS: usize = 50;
 
@@ -43,6 +45,8 @@ pub(super) struct Counts {
     pub(super) lost: AtomicU64,
     /// The answer was older than the version that was ready when it was asked for.
     pub(super) stale: AtomicU64,
+    /// Those of them that came within [`IDLE_LIMIT`].
+    pub(super) stale_at_once: AtomicU64,
     ready: AtomicUsize,
     is_over: AtomicBool,
 }
@@ -75,6 +79,11 @@ fn version(answer: &[u8], id: u16) -> usize {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "the program under test reads the real clock too")]
+fn now() -> Instant {
+    Instant::now()
+}
+
 impl Counts {
     /// From now on no question may get an older version.
     pub(super) fn ready(&self, version: usize) {
@@ -102,7 +111,9 @@ impl Counts {
             let oldest = self.ready.load(Ordering::Acquire);
             let asked = question(id);
             self.sent.fetch_add(1, Ordering::Relaxed);
+            let mut begun = now();
             let answer = (0..TRIES).find_map(|_| {
+                begun = now();
                 let answer = ask(&asked);
                 self.again.fetch_add(u64::from(answer.is_none()), Ordering::Relaxed);
                 answer
@@ -110,7 +121,10 @@ impl Counts {
             match answer {
                 Some(answer) => {
                     self.answered.fetch_add(1, Ordering::Relaxed);
-                    self.stale.fetch_add(u64::from(version(&answer, id) < oldest), Ordering::Relaxed);
+                    let is_stale = version(&answer, id) < oldest;
+                    let is_at_once = is_stale && begun.elapsed() < IDLE_LIMIT;
+                    self.stale.fetch_add(u64::from(is_stale), Ordering::Relaxed);
+                    self.stale_at_once.fetch_add(u64::from(is_at_once), Ordering::Relaxed);
                 }
                 None => {
                     self.lost.fetch_add(1, Ordering::Relaxed);
