@@ -52,9 +52,7 @@ const COPIED_BYTES: u64 = 4096;
 
 /// Whether every request has to go the long way now. Each transport adds its own reasons.
 pub(super) fn is_long_way_needed(service: &Service) -> bool {
-    tracing::enabled!(target: "verge_edge::request", tracing::Level::DEBUG)
-        || service.draining.has_begun()
-        || service.cache.has_left()
+    tracing::enabled!(target: "verge_edge::request", tracing::Level::DEBUG) || service.draining.has_begun()
 }
 
 /// Whether the target is one of the edge's own. An origin's answer to another spelling of an own path has the same key.

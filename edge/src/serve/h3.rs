@@ -81,6 +81,8 @@ const ENABLE_CONNECT_PROTOCOL: u64 = 0x8;
 const BEYOND_ALL: u64 = (1 << 62) - 4;
 /// After each GOAWAY requests under way still arrive for so long.
 const FAREWELL: Duration = Duration::from_millis(500);
+/// After the last answer its client reads for so long.
+const READING: Duration = Duration::from_secs(1);
 /// Streams of one direction of kinds that nobody knows, in all.
 const STRANGE_STREAMS: u64 = 64;
 
@@ -204,6 +206,7 @@ async fn converse(own: &Arc<Conversation>, seat: &Seat, ending: &Ending) -> Resu
             },
             Some(ended) = streams.requests.join_next() => {
                 streams.idle_since = monotonic();
+                farewell = farewell.after_an_answer();
                 ended.unwrap_or(Ok(()))?;
             }
             Some(ended) = streams.others.join_next() => ended.unwrap_or(Ok(()))?,
@@ -336,6 +339,14 @@ impl Farewell {
         }
     }
 
+    /// A client whose system has an answer may not have read it yet, and would lose it with the connection.
+    fn after_an_answer(self) -> Self {
+        match self {
+            Self::Said(until) => Self::Said(until.max(monotonic() + READING)),
+            other => other,
+        }
+    }
+
     /// Whether the next step comes by time alone. The last one waits for the requests under way.
     fn is_timed(self, is_idle: bool) -> bool {
         match self {
@@ -377,4 +388,20 @@ async fn go_away(control: &mut SendStream, first: u64) {
 /// The connection has ended without us.
 fn over(_: &ConnectionError) -> Result<(), Code> {
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_has_time_to_read_its_last_answer() {
+        let now = monotonic();
+        let Farewell::Said(until) = Farewell::Said(now).after_an_answer() else { panic!("it was said") };
+        assert!(until >= now + READING);
+        let late = now + 2 * READING;
+        assert_eq!(Farewell::Said(late).after_an_answer(), Farewell::Said(late));
+        assert_eq!(Farewell::Until(now).after_an_answer(), Farewell::Until(now));
+        assert_eq!(Farewell::None.after_an_answer(), Farewell::None);
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::Method;
+use http::{Method, Version};
 
 use super::answer::{self, Answer};
 use super::exchange::Exchange;
@@ -31,7 +31,7 @@ pub(super) async fn placed(cache: &Arc<Cache>, exchange: &Exchange<'_>, upload: 
                 (Tier::Memory, variant, Verdict::HitStale(freshness, why), freshness, Outcome::Stale)
             }
             // A purge of what is stored here would reach the other process alone.
-            Step::Fetch { why, .. } if cache.has_left() => {
+            Step::Fetch { why, .. } if goes_by(cache, exchange) => {
                 return pass::pass(cache, exchange, upload, why).await;
             }
             Step::Fetch { plan, why } => {
@@ -48,6 +48,12 @@ pub(super) async fn placed(cache: &Arc<Cache>, exchange: &Exchange<'_>, upload: 
             return tier.tells(dictionary::shortened(cache, exchange, object, answer).await);
         }
     }
+}
+
+/// Whether another process answers, and may have purged what is stored here. A connection of HTTP/1.1 that was idle then stays for seconds;
+/// over HTTP/2 and HTTP/3 the client has been told to go, and its last requests are answered as those that were under way.
+fn goes_by(cache: &Cache, exchange: &Exchange<'_>) -> bool {
+    cache.has_left() && exchange.version < Version::HTTP_2
 }
 
 /// A file that cannot be read is not held any more, or not looked for, at the next look.
@@ -83,7 +89,7 @@ async fn stored_for(cache: &Cache, exchange: &Exchange<'_>) -> (Variants, Tier, 
         Some(_) => step::bypassed(request),
         None => step::step(request, &variants.entries(), &site.site.rules, *now),
     };
-    if cache.has_left() {
+    if goes_by(cache, exchange) {
         let none = Variants::default();
         let step = next(&none);
         return (none, Tier::Memory, step);
