@@ -84,7 +84,7 @@ fn without_servers(zone: &Zone, state: &State<'_>) -> Option<Problem> {
 fn signed(zone: &Zone, facts: &Facts, state: &State<'_>) -> Problem {
     let first = zone.records.iter().find(|record| direct::is_of_signer(record.rtype));
     let hidden = || (0..).zip(&state.why).filter_map(|(at, why)| Some((at, (*why)?)));
-    // What goes only with others says nothing new.
+    // A record that goes only with others says nothing new.
     let is_cause = |why: Rule| !matches!(why, Rule::D6 | Rule::D7 | Rule::D13);
     let has_cause = !facts.stripped.is_empty() || hidden().any(|(_, why)| is_cause(why));
     let of_closure = hidden().filter(|(_, why)| !has_cause || is_cause(*why)).map(|(at, _)| at);

@@ -105,7 +105,7 @@ fn d3_hints_that_repeat_hidden_addresses_are_stripped() {
     );
 }
 
-/// What else the zone has that the record leads to is no reason.
+/// Other records at the name to which the record leads are no reason.
 #[test]
 fn d3_a_hint_stays_that_is_a_public_address_where_the_record_leads_to() {
     for beside in ["c CNAME t", "c TXT t"] {
