@@ -1,7 +1,7 @@
 //! `Cache-Control` (RFC 9111 §5.2) and the targeted fields that go before it (RFC 9213).
 //!
 //! Of a repeated directive the first occurrence counts (RFC 9111 §4.2.1). A directive that restricts counts however
-//! it is written, behind a semicolon or a space and in quotes, too ([`words`]); one that permits must be right: a lifetime
+//! it is written, behind a semicolon or a space and in quotes, too (`words`); one that permits must be right: a lifetime
 //! that is not delta-seconds is 0 (stale).
 
 mod vendor;
