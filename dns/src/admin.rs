@@ -181,7 +181,7 @@ async fn serve(arrivals: Arrivals, admin: Admin, end: CancellationToken, connect
         };
         match accepted {
             Ok((stream, tls)) => {
-                // None is free and nobody goes for this one: it is closed at once.
+                // All places are those of connections that stay, so this one is closed at once.
                 let Some(place) = places.take() else { continue };
                 let (admin, end) = (Arc::clone(&admin), end.clone());
                 connections.spawn(async move {

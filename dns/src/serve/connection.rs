@@ -197,8 +197,9 @@ impl Shared {
         }
     }
 
-    /// Waits until a connection on which nothing is under way is to end: once `over`, where one that is new has the time that its client
-    /// needs for its first question. Where another process answers, that one is to be asked: this one's zones are those of before.
+    /// Waits until a connection on which nothing is under way is to end, which is when `over` is cancelled. A new connection stays
+    /// longer, by the time that its client needs for its first question. It does not where another process answers: the client is to
+    /// ask that one, since this one's zones are those of before.
     pub(super) async fn leave(&self, over: &CancellationToken, is_new: bool) {
         over.cancelled().await;
         if is_new && !self.departures.have_begun() {
@@ -206,8 +207,8 @@ impl Shared {
         }
     }
 
-    /// Waits until a connection over HTTP that is to end may: hyper closes at once one that was asked nothing, so that one has the time
-    /// of [`Shared::leave`], or until it is `asked`.
+    /// Waits for the first request of a new connection over HTTP whose server ends: until it is `asked`, as long as
+    /// [`Shared::leave`] waits. hyper would close such a connection at once.
     pub(super) async fn first_request(&self, asked: &Notify) {
         if self.departures.have_begun() {
             return;

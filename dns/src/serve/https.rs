@@ -136,7 +136,7 @@ async fn speak_h2(stream: TlsStream<TcpStream>, session: Session) -> Ended {
     finish(connection, why, session.shared.config.write_timeout).await
 }
 
-/// Waits until the connection is to end: one that is new when the server ends has the time for its first request.
+/// Waits until the connection is to end. A connection that is new when the server ends has time for its first request.
 async fn over(session: &Session) -> Ended {
     let why = session.shared.over(&session.place).await;
     if matches!(why, Ended::Draining) {

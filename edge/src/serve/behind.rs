@@ -1,5 +1,5 @@
-//! Requests on connections that are left once another process has taken over. Its cache is the one that everybody purges: a
-//! request here is answered by the origin, and the other process hears of what it changes or purges.
+//! Requests on connections that are left once another process has taken over. Its cache is the one that everybody purges:
+//! the other process hears of all that requests here change or purge, and those of HTTP/1.1 are answered by the origin.
 
 use std::time::Duration;
 

@@ -81,7 +81,7 @@ const ENABLE_CONNECT_PROTOCOL: u64 = 0x8;
 const BEYOND_ALL: u64 = (1 << 62) - 4;
 /// After each GOAWAY requests under way still arrive for so long.
 const FAREWELL: Duration = Duration::from_millis(500);
-/// After the last answer its client reads for so long.
+/// A connection that ends stays open for so long after its last answer, so that the client can read it.
 const READING: Duration = Duration::from_secs(1);
 /// Streams of one direction of kinds that nobody knows, in all.
 const STRANGE_STREAMS: u64 = 64;
@@ -339,7 +339,7 @@ impl Farewell {
         }
     }
 
-    /// A client whose system has an answer may not have read it yet, and would lose it with the connection.
+    /// A client's system acknowledges an answer before the client has read it. A close in between would take the answer away.
     fn after_an_answer(self) -> Self {
         match self {
             Self::Said(until) => Self::Said(until.max(monotonic() + READING)),
