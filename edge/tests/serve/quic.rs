@@ -5,6 +5,7 @@ mod early;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use http::{Request, Response, StatusCode};
@@ -312,6 +313,32 @@ fn head(path: &[u8]) -> Vec<u8> {
     frame
 }
 
+/// An answer that the client's system has acknowledged is not one that the client has read: a close takes it away.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_has_time_to_read_the_last_answer_of_a_drain() {
+    let origin = Origin::start().await;
+    let (mut rig, _, quic, _folder) = quic_edge(&origin).await;
+    let ((_endpoint, _control), connection) = raw(quic).await;
+    let (mut send, mut receive) = connection.open_bi().await.unwrap();
+    send.write_all(&head(b"/slow")).await.unwrap();
+    send.finish().unwrap();
+    let asked = origin.next().await;
+    let drain = tokio::spawn(rig.running.take().unwrap().drain());
+    let (mut control, mut said) = (connection.accept_uni().await.unwrap(), Vec::new());
+    // The last GOAWAY names the request behind this one.
+    while !said.ends_with(b"\x07\x01\x04") {
+        let piece = soon("a GOAWAY", control.read_chunk(1000, true)).await.unwrap().unwrap();
+        said.extend(piece.bytes);
+    }
+    let begun = verge_edge::clock::monotonic();
+    asked.respond(FRESH).await;
+    let answer = soon("an answer", receive.read_to_end(1000)).await.unwrap();
+    assert!(answer.ends_with(b"\x00\x05hello"), "{answer:x?}");
+    assert_eq!(code(&connection, "the end of the connection").await, 0x100);
+    assert!(begun.elapsed() >= Duration::from_secs(1), "{:?}", begun.elapsed());
+    soon("the end of the drain", drain).await.unwrap();
+}
+
 /// The code by which a connection ended.
 async fn code(connection: &Connection, what: &str) -> u64 {
     match soon(what, connection.closed()).await {
@@ -327,7 +354,7 @@ async fn a_connection_that_asks_for_nothing_ends_whatever_it_says_of_itself() {
     let endpoint = Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
     let mut config = config("h3");
     let mut transport = quinn::TransportConfig::default();
-    transport.keep_alive_interval(Some(std::time::Duration::from_millis(100)));
+    transport.keep_alive_interval(Some(Duration::from_millis(100)));
     config.transport_config(Arc::new(transport));
     let connecting = endpoint.connect_with(config, quic, "site.test").unwrap();
     let connection = soon("a handshake", connecting).await.unwrap();
