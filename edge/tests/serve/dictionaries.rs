@@ -163,6 +163,22 @@ async fn a_client_that_has_the_last_version_gets_the_difference_after_a_restart_
 }
 
 #[tokio::test]
+async fn a_hard_purge_of_everything_or_of_a_site_takes_its_texts_and_no_other_purge_does() {
+    for (purge, expected) in [
+        ("{\"all\": true}", 0),
+        ("{\"site\": \"*\"}", 0),
+        ("{\"all\": true, \"soft\": true}", 2),
+        ("{\"url\": \"https://site.test/js/*\"}", 2),
+    ] {
+        let (origin, version) = origin("").await;
+        let rig = edge(origin.address, "").await;
+        has_both(&rig, &version).await;
+        assert_eq!(rig.ask("/purge", purge).await.status, 200, "{purge}");
+        assert_eq!(rig.metric("verge_edge_dictionaries ").await, expected, "{purge}");
+    }
+}
+
+#[tokio::test]
 async fn explain_tells_whether_a_client_would_get_the_difference_and_why_not() {
     let (origin, version) = origin("").await;
     let rig = edge(origin.address, "").await;
